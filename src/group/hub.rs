@@ -78,12 +78,11 @@ impl<E, M: Kept<E>> Hub<E, M> {
     pub(super) fn abandon(
         &self,
         frame: &mut Frame,
-        at: &'static Location<'static>,
         number: u64,
         why: Option<Reason>,
         drop_members: impl FnOnce() -> Vec<unwind::Payload>,
     ) {
-        let Ledger { node, gate, .. } = &self.own.ledger;
+        let (Ledger { node, gate, .. }, at) = (&self.own.ledger, frame.at());
         gate.abandon();
         // Before the wait for the executor children begins elsewhere, with a waker of its own.
         gate.forget_run();
@@ -125,7 +124,7 @@ impl<E, M: Kept<E>> Hub<E, M> {
         // The exits that it abandons go to the region that is current here.
         enter::enter(node, at);
         let mut frame = Frame::entered(Arc::clone(node), at);
-        self.abandon(&mut frame, at, next_number(), None, Vec::new);
+        self.abandon(&mut frame, next_number(), None, Vec::new);
     }
 }
 

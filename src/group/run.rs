@@ -65,16 +65,11 @@ fn unasked<T>(_: &T) -> Leaving {
 struct Crew<'a, E, M: Kept<E>> {
     shared: &'a Hub<E, M>,
     frame: Frame,
-    at: &'static Location<'static>,
     /// The number by which the exit of a dropped run is sorted among those of other regions; 0 before the entry.
     number: u64,
     members: Members<'a, E, M>,
     /// The requests to the children for which the members have been polled.
     requests_seen: u32,
-    /// The reason for which the body was dropped, if it was.
-    cancelled: Option<Reason>,
-    body_ended: bool,
-    done: bool,
 }
 
 impl<'a, F: TryFuture, M: Keeps> GroupRun<'a, F, M> {
@@ -86,13 +81,9 @@ impl<'a, F: TryFuture, M: Keeps> GroupRun<'a, F, M> {
         let crew = Crew {
             shared,
             frame: Frame::new(Arc::clone(&shared.ledger.node), at),
-            at,
             number: 0,
             members: Members::new(&shared.ledger.gate),
             requests_seen: 0,
-            cancelled: None,
-            body_ended: false,
-            done: false,
         };
         GroupRun { crew, body: Some(body), value: None }
     }
@@ -105,8 +96,7 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
         let members = &mut self.members;
         let shared = self.shared;
         let drop_members = || members.drop_all(&shared.ledger);
-        shared.abandon(&mut self.frame, self.at, self.number, why, drop_members);
-        self.done = true;
+        shared.abandon(&mut self.frame, self.number, why, drop_members);
     }
 
     /// The run is polled by a task that does not own the group: it is abandoned (R2). `value` is the value that the
@@ -117,7 +107,7 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
         let mut record = self.frame.take_record(self.shared.ledger.settle());
         let reason = Reason::misplaced(wrong);
         self.abandon(Some(reason.clone()));
-        record.errors.push(Cause::Cancelled(reason.clone()), self.at);
+        record.errors.push(Cause::Cancelled(reason.clone()), self.frame.at());
         let returned = record.or((), &mut self.frame);
         returned.err().unwrap_or_else(|| Failure::only(Cause::Cancelled(reason)))
     }
@@ -128,7 +118,7 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
     /// its clock counts as a child's panic.
     fn poll_times(&mut self, cx: &mut Context<'_>) {
         if let Err(payload) = frame::poll_times(&mut self.frame, cx) {
-            self.shared.ledger.panicked(payload, None, self.at);
+            self.shared.ledger.panicked(payload, None, self.frame.at());
         }
     }
 
@@ -161,7 +151,7 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
     /// Polls the children, and what goes on beside them. Ready when the body and the last child have ended, and the group is
     /// closed.
     fn poll_children(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.body_ended {
+        if self.frame.has_body_ended() {
             self.frame.register(cx.waker());
             if frame::is_timed(&mut self.frame) {
                 self.poll_times(cx);
@@ -178,7 +168,7 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
             // (R12).
             links::link_up(node);
         }
-        if !self.body_ended {
+        if !self.frame.has_body_ended() {
             return Poll::Pending;
         }
         frame::poll_meanwhile(&mut self.frame, cx);
@@ -200,7 +190,8 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
     }
 
     fn poll_taken(&mut self) {
-        let Crew { shared, frame, members, at, .. } = self;
+        let Crew { shared, frame, members, .. } = self;
+        let at = frame.at();
         let panicked = |payload| shared.ledger.panicked(payload, None, at);
         if let Err(payload) = frame.within(|| members.poll(&shared.ledger, panicked)) {
             shared.ledger.panicked(payload, None, at);
@@ -221,7 +212,6 @@ where
         let crew = this.crew;
         if let Err(misuse) = frame::begin(&mut crew.frame, "run") {
             frame::end(&mut crew.frame);
-            crew.done = true;
             return Poll::Ready(Err(Failure::rejected(*misuse)));
         }
         if crew.number == 0 {
@@ -236,21 +226,21 @@ where
         let polled = frame::poll_body(&mut crew.frame, &mut body, cx);
         gate.set_in_poll(false);
         let ended = ready!(polled);
-        crew.body_ended = true;
-        let ledger = &crew.shared.ledger;
+        let (ledger, at) = (&crew.shared.ledger, crew.frame.at());
+        match (&ended, this.value.take()) {
+            (Ended::Value, Some(Err(error))) => {
+                ledger.fail(Cause::Body(error), owner::id(&ledger.node), at);
+            }
+            (_, value) => *this.value = value,
+        }
         match ended {
-            Ended::Value => match this.value.take() {
-                Some(Err(error)) => {
-                    ledger.fail(Cause::Body(error), owner::id(&ledger.node), crew.at);
-                }
-                value => *this.value = value,
-            },
-            Ended::Panicked => ledger.body_panicked(crew.at),
-            Ended::Cancelled(reason) => crew.cancelled = Some(reason),
             Ended::Misplaced(wrong) => {
                 return Poll::Ready(Err(crew.misplaced(wrong, this.value.take())));
             }
+            Ended::Panicked => ledger.body_panicked(at),
+            Ended::Value | Ended::Cancelled(_) => {}
         }
+        crew.frame.end_body(ended);
         Poll::Ready(Ok(()))
     }
 }
@@ -264,10 +254,10 @@ where
 
     #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.crew.done {
+        if self.crew.frame.has_left() {
             return Poll::Pending;
         }
-        if !self.crew.body_ended {
+        if !self.crew.frame.has_body_ended() {
             if let Poll::Ready(Err(failure)) = self.as_mut().poll_body(cx) {
                 return Poll::Ready(Err(failure));
             }
@@ -278,19 +268,19 @@ where
         let this = self.project();
         let crew = this.crew;
         // Most groups end with their body. A child that comes later finds the group closed.
-        if !(crew.body_ended && crew.shared.ledger.gate.close(Guards::Awaited)) {
+        if !(crew.frame.has_body_ended() && crew.shared.ledger.gate.close(Guards::Awaited)) {
             ready!(crew.poll_children(cx));
         }
         crew.frame.drop_timers();
-        let catches = crew.cancelled.is_some() && !crew.shared.ledger.has_failed();
-        let why = crew.cancelled.clone().map_or(Leaving::Completed, Leaving::Cancelled);
+        let cancelled = crew.frame.cancelled().cloned();
+        let catches = cancelled.is_some() && !crew.shared.ledger.has_failed();
+        let why = cancelled.clone().map_or(Leaving::Completed, Leaving::Cancelled);
         ready!(frame::poll_leave(&mut crew.frame, cx, why, catches, None));
         crew.shared.ledger.gate.clear();
-        crew.done = true;
 
         let mut errors = crew.shared.ledger.settle();
-        if let (0, Some(reason)) = (errors.len(), crew.cancelled.take()) {
-            errors.push(Cause::Cancelled(reason), crew.at);
+        if let (0, Some(reason)) = (errors.len(), cancelled) {
+            errors.push(Cause::Cancelled(reason), crew.frame.at());
         }
         // An error of the body went to the ledger, so the value is no error.
         crew.frame.result(this.value.take(), errors).map(|result| {
@@ -299,6 +289,6 @@ where
     }
 }
 
-fused!({F: Future<Output = Result<T, E>>, T, E, M: Keeps} GroupRun<'_, F, M>: |run| run.crew.done);
+fused!({F: Future<Output = Result<T, E>>, T, E, M: Keeps} GroupRun<'_, F, M>: |run| run.crew.frame.has_left());
 
 opaque!({F: TryFuture, M: Keeps} GroupRun<'_, F, M>);

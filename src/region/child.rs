@@ -41,14 +41,13 @@ pin_project! {
 /// The state of a child that has a node.
 struct Framed<V> {
     frame: Frame,
-    progress: Progress,
     /// The value of the body, while the region is being left.
     value: Option<V>,
 }
 
 impl<V> Framed<V> {
     fn new(node: Arc<Node>, at: &'static Location<'static>, value: Option<V>) -> Box<Self> {
-        Box::new(Framed { frame: Frame::entered(node, at), progress: Progress::Body, value })
+        Box::new(Framed { frame: Frame::entered(node, at), value })
     }
 }
 
@@ -115,9 +114,9 @@ impl<F: Future> ChildRun<F> {
             _ => {}
         }
         let framed = this.framed.insert(Framed::new(store(node), this.at, value));
-        let Framed { frame, progress, value } = &mut **framed;
+        let Framed { frame, value } = &mut **framed;
         let mut body = InPlace { body: this.body, value, why: completed };
-        let quick = frame::after_quick_poll(frame, progress, caught, shielded, &mut body, cx);
+        let quick = frame::after_quick_poll(frame, caught, shielded, &mut body, cx);
         polled(quick, &mut framed.value)
     }
 
@@ -129,12 +128,12 @@ impl<F: Future> ChildRun<F> {
         cx: &mut Context<'_>,
     ) -> Option<Poll<F::Output>> {
         let this = self.project();
-        let Framed { frame, progress, value } = this.framed.as_deref_mut()?;
-        if !matches!(progress, Progress::Body) {
+        let Framed { frame, value } = this.framed.as_deref_mut()?;
+        if !matches!(frame.progress, Progress::Body) {
             return None;
         }
         let body = InPlace { body: this.body, value, why: completed };
-        let quick: Quick = frame::poll_calm(frame, progress, body, None, cx);
+        let quick: Quick = frame::poll_calm(frame, body, None, cx);
         polled(quick, value)
     }
 
@@ -146,9 +145,9 @@ impl<F: Future> ChildRun<F> {
     ) -> Poll<Result<Ended, Box<Misuse>>> {
         let this = self.project();
         let Some(framed) = this.framed else { return Poll::Pending };
-        let Framed { frame, progress, value } = &mut **framed;
+        let Framed { frame, value } = &mut **framed;
         let mut body = InPlace { body: this.body, value, why };
-        poll_run(frame, progress, Parts::Node, &mut body, cx)
+        poll_run(frame, Parts::Node, &mut body, cx)
     }
 
     /// The value of a body that has ended, once the region has been left.
@@ -161,7 +160,7 @@ impl<F: Future> ChildRun<F> {
         let mut this = self.project();
         if let Some(framed) = this.framed {
             if framed.frame.is_inside() {
-                let Framed { frame, value, .. } = &mut **framed;
+                let Framed { frame, value } = &mut **framed;
                 let mut body = InPlace { body: this.body, value, why: completed };
                 return drop_inside(frame, Parts::Node, &mut body);
             }

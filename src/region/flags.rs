@@ -78,9 +78,10 @@ pub(super) const SHIELD: u32 = 1 << 12;
 /// Set by `time/clock` and inherited at the entry; cleared by `enter::take_over`. Read before a walk outwards for the clock,
 /// which is left out without it.
 pub(super) const CLOCKED: u32 = 1 << 13;
-/// A scope that became a stay in another node of the same scope: its kind is [`Kind::Stay`](super::Kind::Stay).
+/// The region is a stay: one of the runs inside a scope that was entered by a call, or the run of a scope that has another node.
 ///
-/// Set by `stay::stay_in`. Read with the kind.
+/// Set by `stay::stay` and `stay::stay_in`. Read by signals and times, which a stay shares with its scope, and by
+/// `links::is_linked_up`, because a stay is linked before there is a waiter.
 pub(super) const STAY: u32 = 1 << 14;
 /// Children inherit a cancellation that is not the region's own.
 ///

@@ -34,7 +34,7 @@ use super::owner;
 use super::tally::Tally;
 use super::wave::{Running, Wave};
 use crate::failure::Failures;
-use crate::reason::Leaving;
+use crate::reason::{Leaving, Reason};
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
 use crate::wakers::Mark;
@@ -63,6 +63,7 @@ pub(crate) struct Frame {
     node: Option<Arc<Node>>,
     at: &'static Location<'static>,
     stage: Stage,
+    pub(super) progress: Progress,
     /// The waker that the node has, unless `REWAKE` is set.
     waker: Mark,
     extras: Option<Box<Extras>>,
@@ -91,13 +92,14 @@ pub(crate) enum Quick {
     /// The region has been left, with a value.
     Left,
     Pending,
-    /// The caller has more to do; see [`Progress`].
+    /// The caller has more to do; the frame's `progress` tells what.
     GoOn,
 }
 
-/// How far a run has come.
+/// The next step of a run.
 #[derive(Default)]
-pub(crate) enum Progress {
+pub(super) enum Progress {
+    /// The body is to be polled, once the region is entered.
     #[default]
     Body,
     /// The body has ended, and the region is being left.
@@ -121,7 +123,14 @@ impl Frame {
     /// For a region that has no node yet.
     #[inline]
     pub(crate) fn draft(at: &'static Location<'static>) -> Self {
-        Frame { node: None, at, stage: Stage::New, waker: Mark::default(), extras: None }
+        Frame {
+            node: None,
+            at,
+            stage: Stage::New,
+            progress: Progress::Body,
+            waker: Mark::default(),
+            extras: None,
+        }
     }
 
     /// For a region that was entered already: a child, a stay in a scope.
@@ -150,6 +159,23 @@ impl Frame {
         self.stage == Stage::Left
     }
 
+    pub(crate) fn end_body(&mut self, ended: Ended) {
+        self.progress = Progress::Ended(ended);
+    }
+
+    pub(crate) fn has_body_ended(&self) -> bool {
+        matches!(self.progress, Progress::Ended(_))
+    }
+
+    /// The reason for which the body was dropped, if it was.
+    pub(crate) fn cancelled(&self) -> Option<&Reason> {
+        if let Progress::Ended(Ended::Cancelled(reason)) = &self.progress {
+            Some(reason)
+        } else {
+            None
+        }
+    }
+
     /// Whether it has not been polled, and has no node yet.
     #[inline]
     pub(crate) fn is_new_draft(&self) -> bool {
@@ -167,7 +193,7 @@ impl Frame {
     /// The body has ended by itself. The times of a group count until its last child has left.
     #[inline]
     fn drop_timers_of_body(&mut self) {
-        if self.extras.is_some() && self.node().kind() != Kind::Group {
+        if self.extras.is_some() && self.node().kind != Kind::Group {
             self.drop_timers();
         }
     }

@@ -50,7 +50,7 @@ pub(crate) fn hand_over(region: &Arc<Node>, mut wave: Wave) {
     // The exits that an executor child abandons run on its executor, and its group waits for
     // them.
     let spawner = if region.is_task() { spawner(region) } else { None };
-    if let (Some(spawner), Kind::Child) = (&spawner, region.kind()) {
+    if let (Some(spawner), Kind::Child) = (&spawner, region.kind) {
         wave = match on_executor::run_on(region, &**spawner, wave) {
             Ok(wait) => wave_of(region, wait, 0, Leaving::Abandoned),
             Err(refused) => refused,

@@ -10,8 +10,6 @@ pub(crate) enum Kind {
     Shield,
     /// A scope around one future, with a deadline.
     Timeout,
-    /// One of the runs inside a scope that was entered by a call; see [`stay`](super::stay).
-    Stay,
     Stack,
     Group,
 }
@@ -27,7 +25,7 @@ impl Kind {
     pub(crate) fn noun(self) -> &'static str {
         match self {
             Kind::Task | Kind::Child => "task",
-            Kind::Scope | Kind::Stay => "cancel scope",
+            Kind::Scope => "cancel scope",
             Kind::Shield => "shield",
             Kind::Timeout => "timeout",
             Kind::Stack => "exit stack",

@@ -14,7 +14,6 @@ use super::flags::{
     ATTENDED, BELOW, CANCELLED, LEFT, LINKED, ON_EXECUTOR, ROOT, SHELTERED, STAY, STOP, TOP,
 };
 use super::keyed::Keyed;
-use super::kind::Kind;
 use super::node::{Inner, NO_KEY, Node};
 use super::request;
 use super::walk;
@@ -76,7 +75,7 @@ fn link_each(region: &Arc<Node>) -> (Option<Arc<Node>>, bool) {
         if flags & (SHELTERED | TOP | LEFT) != 0 {
             break;
         }
-        if is_linked_up_by(node, flags) {
+        if is_linked_up_by(flags) {
             finds = true;
             break;
         }
@@ -101,11 +100,11 @@ fn link_each(region: &Arc<Node>) -> (Option<Arc<Node>>, bool) {
 /// or is being linked. So it is after [`link_up`], and for a child, because a group with children links itself.
 pub(super) fn is_linked_up(node: &Node) -> bool {
     let flags = node.flags();
-    flags & TOP != 0 || is_linked_up_by(node, flags)
+    flags & TOP != 0 || is_linked_up_by(flags)
 }
 
-fn is_linked_up_by(node: &Node, flags: u32) -> bool {
-    flags & (LINKED | STAY) == LINKED && node.kind != Kind::Stay
+fn is_linked_up_by(flags: u32) -> bool {
+    flags & (LINKED | STAY) == LINKED
 }
 
 /// Links `child` below this region, so that a cancellation or a stop reaches it; `false` if this

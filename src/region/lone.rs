@@ -113,7 +113,6 @@ impl<D: Drafted, T: LoneTimer> QuickSource for Lone<D, T> {
     fn poll_light<F: Future>(
         mut self: Pin<&mut Self>,
         frame: &mut Frame,
-        progress: &mut Progress,
         mut body: InPlace<'_, F>,
         cx: &mut Context<'_>,
     ) -> Quick {
@@ -126,7 +125,7 @@ impl<D: Drafted, T: LoneTimer> QuickSource for Lone<D, T> {
                 Ok(Some(light)) => light,
                 Ok(None) => return Quick::GoOn,
                 Err(misuse) => {
-                    *progress = Progress::Refused(misuse);
+                    frame.progress = Progress::Refused(misuse);
                     return Quick::GoOn;
                 }
             },
@@ -139,7 +138,7 @@ impl<D: Drafted, T: LoneTimer> QuickSource for Lone<D, T> {
         match (&caught, &node) {
             (Ok(Poll::Ready(())), None) => {
                 if self.draft.parts().exits().is_some() {
-                    return self.each().run_exits(frame, progress, light, body.why(), cx);
+                    return self.each().run_exits(frame, light, body.why(), cx);
                 }
                 if self.entered.is_some() {
                     self.each().end();
@@ -153,7 +152,7 @@ impl<D: Drafted, T: LoneTimer> QuickSource for Lone<D, T> {
             _ => {}
         }
         self.each().give_node_after(waits, frame, light, node, cx);
-        frame::after_quick_poll(frame, progress, caught, shielded, &mut body.again(), cx)
+        frame::after_quick_poll(frame, caught, shielded, &mut body.again(), cx)
     }
 
     #[inline(always)]

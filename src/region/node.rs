@@ -240,7 +240,7 @@ impl Node {
 
     /// Whether it is a scope that was entered by a call: it has no run of its own.
     pub(super) fn is_entered_by_call(&self) -> bool {
-        self.kind() == Kind::Scope && self.has(ENTERED) && !self.has(ATTENDED)
+        self.kind == Kind::Scope && self.has(ENTERED) && !self.has(ATTENDED)
     }
 
     /// Whether a run attends it, or will: a group has children before it is run, and will be run or dropped.
@@ -248,8 +248,9 @@ impl Node {
         self.has(ATTENDED) || self.kind == Kind::Group
     }
 
-    pub(super) fn kind(&self) -> Kind {
-        if self.kind == Kind::Scope && self.has(STAY) { Kind::Stay } else { self.kind }
+    /// Whether it is one of the runs inside a scope that was entered by a call; see [`stay`](super::stay).
+    pub(super) fn is_stay(&self) -> bool {
+        self.has(STAY)
     }
 
     /// The bits; without the lock, each may be read a bit late (invariant 2 of `flags`).
@@ -329,9 +330,9 @@ impl Node {
         f: &mut std::fmt::Formatter<'_>,
         exits: Option<usize>,
     ) -> std::fmt::Result {
-        let mut shown = f.debug_struct(match self.kind() {
+        let mut shown = f.debug_struct(match self.kind {
             Kind::Task | Kind::Child => "Task",
-            Kind::Scope | Kind::Stay => "CancelScope",
+            Kind::Scope => "CancelScope",
             Kind::Shield => "Shield",
             Kind::Timeout => "Timeout",
             Kind::Stack => "ExitStack",

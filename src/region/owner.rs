@@ -7,7 +7,6 @@
 
 use super::ambient;
 use super::flags::ROOT;
-use super::kind::Kind;
 use super::node::Node;
 use super::walk;
 use crate::identity::{Identity, TaskId};
@@ -90,7 +89,7 @@ fn check_identity(
         return Ok(());
     }
     // A run inside a scope that was entered by a call was made, not entered, at its own place.
-    let scope = if node.kind() == Kind::Stay { node.parent() } else { None };
+    let scope = if node.is_stay() { node.parent() } else { None };
     let entered_at = scope.as_deref().unwrap_or(node).entered_at().unwrap_or(at);
     Err(Box::new(WrongTask {
         operation,
@@ -133,7 +132,7 @@ pub(super) fn id_past(region: &Node, mut walked_past: impl FnMut(&Arc<Node>)) ->
 
 pub(crate) fn describe(node: &Node) -> String {
     let name = node.inner.lock().name();
-    described(node.kind().noun(), name.as_deref())
+    described(node.kind.noun(), name.as_deref())
 }
 
 /// As [`describe`], with the task that owns it, by its number.
@@ -158,7 +157,7 @@ pub(crate) fn describe_with_place(
         let inner = node.inner.lock();
         (inner.name(), inner.entered_at)
     };
-    (described(node.kind().noun(), name.as_deref()), entered_at.unwrap_or(at))
+    (described(node.kind.noun(), name.as_deref()), entered_at.unwrap_or(at))
 }
 
 /// The error of an operation on a region that was left.

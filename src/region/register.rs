@@ -43,7 +43,7 @@ pub(crate) struct Interval {
 
 pub(super) fn enter(node: &Arc<Node>) {
     let listed = Listed::new(OPEN.write().insert(Arc::downgrade(node)), forget);
-    let group = node.parent().filter(|_| node.kind() == Kind::Child);
+    let group = node.parent().filter(|_| node.kind == Kind::Child);
     let group = group.and_then(|group| number_of(&group));
     let now = Instant::now();
     let entry = Entry {

@@ -33,7 +33,6 @@ pin_project! {
         body: Option<F>,
         // The value of the body, while the region is being left.
         value: Option<F::Output>,
-        progress: Progress,
     }
 
     impl<F: Future, O: NodeSource> PinnedDrop for Run<F, O> {
@@ -82,7 +81,7 @@ impl<F: Future, T: LoneTimer> Run<F, Lone<Draft, T>> {
 
 impl<F: Future, O: NodeSource> Run<F, O> {
     fn with(frame: Frame, source: O, body: F) -> Self {
-        Run { frame, source, body: Some(body), value: None, progress: Progress::Body }
+        Run { frame, source, body: Some(body), value: None }
     }
 
     /// For a region that has no node until it is needed.
@@ -126,7 +125,7 @@ impl<F: Future, O: NodeSource> Run<F, O> {
         let this = self.project();
         let parts = this.source.parts();
         let mut body = InPlace { body: this.body, value: this.value, why };
-        poll_run(this.frame, this.progress, parts, &mut body, cx)
+        poll_run(this.frame, parts, &mut body, cx)
     }
 }
 
@@ -149,18 +148,18 @@ impl<F: Future, O: QuickSource> Run<F, O> {
         cx: &mut Context<'_>,
     ) -> Option<Poll<F::Output>> {
         let mut this = self.project();
-        if !matches!(this.progress, Progress::Body) {
+        if !matches!(this.frame.progress, Progress::Body) {
             return None;
         }
         let value = &mut *this.value;
         let mut body = InPlace { body: this.body, value, why };
         let quick = if this.frame.is_inside() {
             let exits = this.source.parts().exits();
-            let quick = frame::poll_calm(this.frame, this.progress, body, exits, cx);
+            let quick = frame::poll_calm(this.frame, body, exits, cx);
             // After the body, because a body that ends needs no timer.
             if O::HAS_TIMER
                 && quick != Quick::Left
-                && matches!(this.progress, Progress::Body)
+                && matches!(this.frame.progress, Progress::Body)
                 && this.source.as_mut().poll_timer(this.frame, cx)
             {
                 return None;
@@ -169,13 +168,13 @@ impl<F: Future, O: QuickSource> Run<F, O> {
         } else {
             if this.frame.is_new_draft() {
                 let light = this.source.as_mut();
-                let quick = light.poll_light(this.frame, this.progress, body.again(), cx);
+                let quick = light.poll_light(this.frame, body.again(), cx);
                 if quick != Quick::GoOn || !this.frame.is_new_draft() {
                     return polled(quick, this.value);
                 }
             }
             let parts = this.source.parts();
-            poll_fresh(this.frame, this.progress, parts, &mut body.again(), cx)
+            poll_fresh(this.frame, parts, &mut body.again(), cx)
         };
         if quick == Quick::Left {
             this.source.has_left(this.frame);
@@ -189,12 +188,12 @@ impl<F: Future, O: QuickSource> Run<F, O> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<BodyEnd<F::Output>, Box<Misuse>>> {
         let mut this = self.project();
-        if matches!(this.progress, Progress::Ended(_)) {
+        if this.frame.has_body_ended() {
             this.source.as_mut().body_has_ended();
         }
         let parts = this.source.parts();
         let mut body = InPlace { body: this.body, value: this.value, why: completed };
-        let left = ready!(poll_scope(this.frame, this.progress, parts, &mut body, cx));
+        let left = ready!(poll_scope(this.frame, parts, &mut body, cx));
         Poll::Ready(left.map(|left| match left? {
             Ok(()) => this.value.take().map(Ok),
             Err(reason) => Some(Err(reason)),

@@ -26,9 +26,9 @@ use std::panic::Location;
 
 /// One run inside the entered scope `parent`: it belongs to that scope's owner and is cancelled with it.
 pub(crate) fn stay(parent: &Arc<Node>, at: &'static Location<'static>) -> Arc<Node> {
-    let flags = ENTERED | ATTENDED | DEADLINE | (parent.flags() & (SHIELD | TIMED));
+    let flags = STAY | ENTERED | ATTENDED | DEADLINE | (parent.flags() & (SHIELD | TIMED));
     let around = Some(Arc::clone(parent));
-    let node = enter::entered(Kind::Stay, parent.owner.get(), flags, around, at, None, None);
+    let node = enter::entered(Kind::Scope, parent.owner.get(), flags, around, at, None, None);
     // To the regions inside it a stay is the scope, and its run watches the scope's times (invariant 2).
     parent.lend_settings(&node);
     observe::entered(&node);
@@ -79,5 +79,5 @@ pub(super) fn stays(region: &Node) -> usize {
         let inner = region.inner.lock();
         inner.links().filter_map(Weak::upgrade).collect()
     };
-    below.iter().filter(|node| node.kind() == Kind::Stay).count()
+    below.iter().filter(|node| node.is_stay()).count()
 }

@@ -33,7 +33,6 @@ pub(super) use unwatched::{begin_graces, begin_unwatched};
 pub(super) use waits::{WaitTimers, poll_times_around};
 
 use super::flags::{CANCELLED, ENTERED, LEFT, SHELTERED, SHIELD, STOP};
-use super::kind::Kind;
 use super::look;
 use super::node::Node;
 use super::request;
@@ -81,7 +80,7 @@ fn come_due_here(node: &Arc<Node>, now: Instant) {
 
 /// The shield of a stay gives way when that of its scope has given way, because the stay has no other.
 pub(super) fn give_way_as_scope(node: &Arc<Node>) {
-    if node.kind() == Kind::Stay && node.has(SHIELD) && !walk::scope_of(node).has(SHIELD) {
+    if node.is_stay() && node.has(SHIELD) && !walk::scope_of(node).has(SHIELD) {
         shields::give_way(node);
     }
 }

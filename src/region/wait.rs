@@ -162,7 +162,7 @@ fn register(node: &Arc<Node>, wait: &mut Wait, waker: &Waker, for_stop: bool) {
     let mut inner = node.inner.lock();
     // From here on a cancellation around the region reaches it (invariant 3). A region that is not inside another one yet links
     // itself when it is entered, because it is awaited.
-    if node.has(ENTERED) && inner.parent.is_some() && !links::is_linked_up(node) {
+    if !links::is_linked_up(node) && node.has(ENTERED) && inner.parent.is_some() {
         drop(inner);
         // Before this waiter registers, because a link wakes the waiters to look again.
         links::link_up(node);

@@ -8,7 +8,6 @@
 //! 3. No region is inside itself: a region that is handed over is moved out of the way first.
 
 use super::flags::{LEFT, SHELTERED, SHIELD};
-use super::kind::Kind;
 use super::node::Node;
 use crate::sync::Arc;
 
@@ -125,8 +124,6 @@ pub(super) fn around(region: &Node) -> impl Iterator<Item = Arc<Node>> {
 
 /// The region that `node` is to the regions inside: for a stay, its scope.
 pub(super) fn scope_of(node: &Arc<Node>) -> Arc<Node> {
-    match node.kind() {
-        Kind::Stay => node.parent().unwrap_or_else(|| Arc::clone(node)),
-        _ => Arc::clone(node),
-    }
+    let scope = if node.is_stay() { node.parent() } else { None };
+    scope.unwrap_or_else(|| Arc::clone(node))
 }

@@ -16,13 +16,13 @@ use std::task::Waker;
 /// Members in rows with a waker each. A row and its waker are kept when its member leaves, for the next member there. The first
 /// row stands here, and its waker is the queue, so that a single member needs no allocation. `Q` is the queue, or a borrow of it.
 pub(crate) struct Roster<T, B = (), Q: Borrow<Arc<Ready<B>>> = Arc<Ready<B>>> {
-    first_row: Content<T>,
+    first_row: Option<T>,
     /// The waker of the first row, once it was needed.
     first_waker: Option<Waker>,
     /// Row `n + 1` is at `n`.
     rows: Vec<Row<T, B>>,
-    /// The first row without a member. The number of rows if there is none.
-    vacant: usize,
+    /// The rows behind the first that have no member.
+    vacant: Vec<usize>,
     len: usize,
     /// The queue of the woken rows that the run has taken and not polled yet.
     first: usize,
@@ -33,7 +33,7 @@ pub(crate) struct Roster<T, B = (), Q: Borrow<Arc<Ready<B>>> = Arc<Ready<B>>> {
 }
 
 struct Row<T, B> {
-    content: Content<T>,
+    member: Option<T>,
     state: Arc<RowWaker<B>>,
     waker: Waker,
 }
@@ -62,33 +62,13 @@ impl<B: Send + Sync + 'static> Seat<'_, B> {
     }
 }
 
-enum Content<T> {
-    Member(T),
-    /// With the next row without a member.
-    Vacant(usize),
-}
-
-impl<T> Content<T> {
-    fn get(&self) -> Option<&T> {
-        if let Content::Member(member) = self { Some(member) } else { None }
-    }
-
-    fn get_mut(&mut self) -> Option<&mut T> {
-        if let Content::Member(member) = self { Some(member) } else { None }
-    }
-
-    fn into_member(self) -> Option<T> {
-        if let Content::Member(member) = self { Some(member) } else { None }
-    }
-}
-
 impl<T, B, Q: Borrow<Arc<Ready<B>>>> Roster<T, B, Q> {
     pub(crate) fn new(ready: Q) -> Self {
         Roster {
-            first_row: Content::Vacant(1),
+            first_row: None,
             first_waker: None,
             rows: Vec::new(),
-            vacant: 0,
+            vacant: Vec::new(),
             len: 0,
             first: END,
             last: END,
@@ -106,22 +86,20 @@ impl<T, B, Q: Borrow<Arc<Ready<B>>>> Roster<T, B, Q> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        let rest = self.rows.iter().map(|row| &row.content);
-        std::iter::once(&self.first_row).chain(rest).filter_map(Content::get)
+        self.first_row.iter().chain(self.rows.iter().filter_map(|row| row.member.as_ref()))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        let rest = self.rows.iter_mut().map(|row| &mut row.content);
-        std::iter::once(&mut self.first_row).chain(rest).filter_map(Content::get_mut)
+        let rest = self.rows.iter_mut().filter_map(|row| row.member.as_mut());
+        self.first_row.iter_mut().chain(rest)
     }
 
     /// All members. No row may be taken from the queue afterwards, because the rows are gone.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> + use<T, B, Q> {
-        let first = std::mem::replace(&mut self.first_row, Content::Vacant(1));
-        let rows = std::mem::take(&mut self.rows);
-        (self.vacant, self.len, self.first, self.last) = (0, 0, END, END);
-        let rest = rows.into_iter().map(|row| row.content);
-        std::iter::once(first).chain(rest).filter_map(Content::into_member)
+        let (first, rows) = (self.first_row.take(), std::mem::take(&mut self.rows));
+        self.vacant.clear();
+        (self.len, self.first, self.last) = (0, END, END);
+        first.into_iter().chain(rows.into_iter().filter_map(|row| row.member))
     }
 
     #[inline(always)]
@@ -130,10 +108,10 @@ impl<T, B, Q: Borrow<Arc<Ready<B>>>> Roster<T, B, Q> {
     }
 
     #[inline(always)]
-    fn content(&mut self, row: usize) -> &mut Content<T> {
+    fn member(&mut self, row: usize) -> &mut Option<T> {
         match row.checked_sub(1) {
             None => &mut self.first_row,
-            Some(row) => &mut self.rows[row].content,
+            Some(row) => &mut self.rows[row].member,
         }
     }
 
@@ -200,11 +178,11 @@ impl<T, B, Q: Borrow<Arc<Ready<B>>>> Roster<T, B, Q> {
     #[inline]
     pub(crate) fn at(&mut self, row: usize) -> Option<(&mut T, Seat<'_, B>)> {
         let Some(row) = row.checked_sub(1) else {
-            let (member, waker) = (self.first_row.get_mut()?, self.first_waker.as_ref()?);
+            let (member, waker) = (self.first_row.as_mut()?, self.first_waker.as_ref()?);
             return Some((member, Seat { waker, state: Err(self.ready.borrow()) }));
         };
-        let Row { content, state, waker } = &mut self.rows[row];
-        Some((content.get_mut()?, Seat { waker, state: Ok(state) }))
+        let Row { member, state, waker } = &mut self.rows[row];
+        Some((member.as_mut()?, Seat { waker, state: Ok(state) }))
     }
 
     /// A row without a member, for the first poll of a member. If the row is queued for its former
@@ -213,27 +191,30 @@ impl<T, B, Q: Borrow<Arc<Ready<B>>>> Roster<T, B, Q> {
     where
         B: Send + Sync + 'static,
     {
-        let (row, ready) = (self.vacant, self.ready.borrow());
-        let Some(at) = row.checked_sub(1) else {
+        let ready = self.ready.borrow();
+        if self.first_row.is_none() {
             let waker = self.first_waker.get_or_insert_with(|| Arc::clone(ready).into());
-            return (row, Seat { waker, state: Err(ready) });
-        };
-        if at == self.rows.len() {
+            return (0, Seat { waker, state: Err(ready) });
+        }
+        let row = self.vacant.last().copied().unwrap_or_else(|| {
+            let row = self.rows.len() + 1;
             let state = RowWaker::new(row, Arc::clone(ready));
             let waker = Waker::from(Arc::clone(&state));
-            self.rows.push(Row { content: Content::Vacant(row + 1), state, waker });
-        }
-        let Row { state, waker, .. } = &self.rows[at];
+            self.rows.push(Row { member: None, state, waker });
+            self.vacant.push(row);
+            row
+        });
+        let Row { state, waker, .. } = &self.rows[row - 1];
         (row, Seat { waker, state: Ok(state) })
     }
 
-    /// Puts a member into the row that [`vacancy`](Roster::vacancy) has returned.
+    /// Puts a member into the row that [`vacancy`](Roster::vacancy) has just returned.
     pub(crate) fn fill(&mut self, row: usize, member: T) {
-        let content = self.content(row);
-        if let Content::Vacant(next) = std::mem::replace(content, Content::Member(member)) {
-            self.vacant = next;
-            self.len += 1;
+        *self.member(row) = Some(member);
+        if row != 0 {
+            self.vacant.pop();
         }
+        self.len += 1;
     }
 
     /// Drops the waker of the run, because the run's task may own the members.
@@ -242,14 +223,13 @@ impl<T, B, Q: Borrow<Arc<Ready<B>>>> Roster<T, B, Q> {
     }
 
     pub(crate) fn remove(&mut self, row: usize) -> Option<T> {
-        let vacant = self.vacant;
-        let content = self.content(row);
-        let Content::Member(_) = content else { return None };
-        let before = std::mem::replace(content, Content::Vacant(vacant));
+        let member = self.member(row).take()?;
         self.state(row).forget();
-        self.vacant = row;
+        if row != 0 {
+            self.vacant.push(row);
+        }
         self.len -= 1;
-        before.into_member()
+        Some(member)
     }
 }
 

@@ -26,14 +26,13 @@ use std::task::{Context, Poll, Waker};
 pub(in crate::region) fn poll_draft<F: Future>(
     frame: &mut Frame,
     draft: &Draft,
-    progress: &mut Progress,
     mut body: InPlace<'_, F>,
     cx: &mut Context<'_>,
 ) -> Quick {
     let Some(light) = draft.light(frame.at) else { return Quick::GoOn };
     let Some(who) = Signature::of(light.who(), frame.at) else { return Quick::GoOn };
     if let Err(misuse) = draft.note_entered(who, frame.at) {
-        *progress = Progress::Refused(misuse);
+        frame.progress = Progress::Refused(misuse);
         return Quick::GoOn;
     }
     let Some((caught, shielded, node)) = ambient::within_light(&light, || body.poll(cx)) else {
@@ -48,10 +47,10 @@ pub(in crate::region) fn poll_draft<F: Future>(
     }
     let waker = matches!(caught, Ok(Poll::Pending)).then(|| cx.waker());
     if let Err(misuse) = give_node(frame, draft, &light, node, waker) {
-        *progress = Progress::Refused(misuse);
+        frame.progress = Progress::Refused(misuse);
         return Quick::GoOn;
     }
-    frame::after_quick_poll(frame, progress, caught, shielded, &mut body.again(), cx)
+    frame::after_quick_poll(frame, caught, shielded, &mut body.again(), cx)
 }
 
 /// Gives a region without a node its node, which has been entered.
@@ -131,7 +130,7 @@ fn begin_anew(frame: &mut Frame, operation: &'static str) -> Result<(), Box<Misu
     let panic = enter::attend(frame.node(), operation, frame.at)?;
     frame.stage = Stage::Inside;
     if let Some(panic) = panic {
-        frame.keep_caught(panic);
+        frame.extras().tally.caught(panic);
     }
     Ok(())
 }

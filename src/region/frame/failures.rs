@@ -118,10 +118,6 @@ impl Frame {
         self.extras().tally.caught(caught);
     }
 
-    pub(super) fn keep_caught(&mut self, caught: Caught) {
-        self.extras().tally.caught(caught);
-    }
-
     pub(crate) fn add_failures(&mut self, failures: Failures) {
         if !failures.is_empty() {
             self.extras().tally.failures.append(failures);

@@ -65,7 +65,7 @@ pub(crate) fn poll_meanwhile(frame: &mut Frame, cx: &mut Context<'_>) {
 /// cancelled too, catches, and drops it (R9). One of the exits may have cancelled it.
 fn waits_for_outer(frame: &mut Frame, cx: &mut Context<'_>) -> bool {
     // A child ends for its group, even if a region around the group is cancelled.
-    if frame.node().kind() == Kind::Child || !look::is_caught_outside(frame.node()) {
+    if frame.node().kind == Kind::Child || !look::is_caught_outside(frame.node()) {
         return false;
     }
     // If it was only lent to the cancelled region, it is woken when that region has left.
@@ -327,7 +327,7 @@ pub(crate) fn abandon_unattended(node: &Arc<Node>, own: &OwnExits) {
     // The panic of an exit that ran before the stack was handed back half closed.
     let kept = node.inner.lock().rest_mut().and_then(|rest| rest.panic.take());
     if let Some(panic) = kept {
-        frame.keep_caught(panic);
+        frame.extras().tally.caught(panic);
     }
     abandon(&mut frame, Some(own), None);
 }

@@ -23,7 +23,6 @@ use std::task::{Context, Poll};
 #[inline(always)]
 pub(in crate::region) fn poll_calm<F: Future>(
     frame: &mut Frame,
-    progress: &mut Progress,
     mut body: InPlace<'_, F>,
     own: Option<&OwnExits>,
     cx: &mut Context<'_>,
@@ -34,16 +33,15 @@ pub(in crate::region) fn poll_calm<F: Future>(
     let (caught, shielded) = ambient::within_noting_shields(&mut frame.node, || body.poll(cx));
     match (&caught, is_calm(frame)) {
         (Ok(Poll::Pending), true) if !shielded => return Quick::Pending,
-        (Ok(Poll::Ready(())), true) => return end_calmly(frame, progress, own),
+        (Ok(Poll::Ready(())), true) => return end_calmly(frame, own),
         _ => {}
     }
-    after_quick_poll(frame, progress, caught, shielded, &mut body.again(), cx)
+    after_quick_poll(frame, caught, shielded, &mut body.again(), cx)
 }
 
 /// As [`poll_calm`], for a region that has been entered in this poll: no waker is registered yet.
 pub(in crate::region) fn poll_fresh(
     frame: &mut Frame,
-    progress: &mut Progress,
     body: &mut dyn Body,
     own: Option<&OwnExits>,
     cx: &mut Context<'_>,
@@ -53,18 +51,18 @@ pub(in crate::region) fn poll_fresh(
     }
     let (caught, shielded) = poll_within(frame, body, cx);
     if matches!(caught, Ok(Poll::Ready(()))) && is_calm(frame) {
-        return end_calmly(frame, progress, own);
+        return end_calmly(frame, own);
     }
-    after_quick_poll(frame, progress, caught, shielded, body, cx)
+    after_quick_poll(frame, caught, shielded, body, cx)
 }
 
 /// The body of a calm region has ended: the region is left, if there is nothing to run in it.
-fn end_calmly(frame: &mut Frame, progress: &mut Progress, own: Option<&OwnExits>) -> Quick {
+fn end_calmly(frame: &mut Frame, own: Option<&OwnExits>) -> Quick {
     if leave::close_if_empty(frame.node(), own) {
         frame::end(frame);
         return Quick::Left;
     }
-    *progress = Progress::Ended(Ended::Value);
+    frame.progress = Progress::Ended(Ended::Value);
     Quick::GoOn
 }
 
@@ -72,7 +70,6 @@ fn end_calmly(frame: &mut Frame, progress: &mut Progress, own: Option<&OwnExits>
 #[inline(never)]
 pub(in crate::region) fn after_quick_poll(
     frame: &mut Frame,
-    progress: &mut Progress,
     caught: Result<Poll<()>, Payload>,
     shielded: bool,
     body: &mut dyn Body,
@@ -84,7 +81,7 @@ pub(in crate::region) fn after_quick_poll(
     match after_poll(frame, caught, shielded, false, body, cx) {
         Poll::Pending => Quick::Pending,
         Poll::Ready(ended) => {
-            *progress = Progress::Ended(ended);
+            frame.progress = Progress::Ended(ended);
             Quick::GoOn
         }
     }

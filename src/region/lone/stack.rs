@@ -41,7 +41,6 @@ impl LoneRef<'_> {
     pub(super) fn run_exits(
         &mut self,
         frame: &mut Frame,
-        progress: &mut Progress,
         light: Light,
         why: Leaving,
         cx: &mut Context<'_>,
@@ -57,7 +56,7 @@ impl LoneRef<'_> {
         }
         let (parked, node) = ran.unwrap_or_default();
         self.give_node(frame, light, node);
-        *progress = Progress::Ended(Ended::Value);
+        frame.progress = Progress::Ended(Ended::Value);
         let home = Some(Arc::clone(frame.node()));
         let running = parked.and_then(|parked| parked.running(home, &why, cx, &mut tally));
         frame::go_on_with(frame, running, why, tally, cx)

@@ -152,7 +152,7 @@ impl Scanner {
                 number: entry.number,
                 parent,
                 group: entry.group,
-                kind: node.kind(),
+                kind: node.kind,
                 name: rest.name.clone(),
                 owner,
                 entered_at: inner.entered_at,

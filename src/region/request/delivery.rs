@@ -160,19 +160,20 @@ impl Outwards {
 /// shield.
 #[inline(always)]
 fn takes(node: &Node, signal: &Signal) -> Option<Signal> {
-    match (node.kind(), signal) {
+    match signal {
         // Most regions are reached in this way.
-        (_, Signal::Look(event)) => Some(Signal::Look(*event)),
-        (Kind::Child | Kind::Stay, _) | (_, Signal::Held(_)) => takes_itself(node, signal),
-        (_, Signal::Cancel(_) | Signal::Children(_)) => Some(Signal::Look(Event::Cancelled)),
-        (_, Signal::Stop(_)) => Some(Signal::Look(Event::Stopped)),
-        (_, Signal::Time) => Some(Signal::Look(Event::Other)),
+        Signal::Look(event) => Some(Signal::Look(*event)),
+        _ if node.kind == Kind::Child || node.is_stay() => takes_itself(node, signal),
+        Signal::Held(_) => takes_itself(node, signal),
+        Signal::Cancel(_) | Signal::Children(_) => Some(Signal::Look(Event::Cancelled)),
+        Signal::Stop(_) => Some(Signal::Look(Event::Stopped)),
+        Signal::Time => Some(Signal::Look(Event::Other)),
     }
 }
 
 #[inline(never)]
 fn takes_itself(node: &Node, signal: &Signal) -> Option<Signal> {
-    Some(match (node.kind(), signal) {
+    Some(match (node.kind, signal) {
         (_, Signal::Held(_)) if node.has(SHIELD | SHELTERED) => return None,
         (Kind::Child, Signal::Cancel(reason) | Signal::Held(reason)) => {
             Signal::Cancel(reason.seen_below())

@@ -3,7 +3,7 @@
 use crate::region::body::{Body, InPlace};
 use crate::region::draft::{Draft, OfStack};
 use crate::region::frame;
-use crate::region::frame::{Frame, Progress, Quick};
+use crate::region::frame::{Frame, Quick};
 use crate::region::own_exits::OwnExits;
 use std::future::Future;
 use std::pin::Pin;
@@ -53,7 +53,6 @@ pub(crate) trait QuickSource: NodeSource {
     fn poll_light<F: Future>(
         self: Pin<&mut Self>,
         frame: &mut Frame,
-        progress: &mut Progress,
         body: InPlace<'_, F>,
         cx: &mut Context<'_>,
     ) -> Quick;
@@ -95,12 +94,11 @@ impl QuickSource for Option<&Draft> {
     fn poll_light<F: Future>(
         self: Pin<&mut Self>,
         frame: &mut Frame,
-        progress: &mut Progress,
         body: InPlace<'_, F>,
         cx: &mut Context<'_>,
     ) -> Quick {
         let Some(draft) = *self else { return Quick::GoOn };
-        frame::poll_draft(frame, draft, progress, body, cx)
+        frame::poll_draft(frame, draft, body, cx)
     }
 
     #[inline]

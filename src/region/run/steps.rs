@@ -26,19 +26,18 @@ pub(in crate::region) fn drop_inside(frame: &mut Frame, parts: Parts<'_>, body: 
 /// Enters a region that has its node, or needs it, and polls it, if that is all of its first poll.
 pub(super) fn poll_fresh(
     frame: &mut Frame,
-    progress: &mut Progress,
     parts: Parts<'_>,
     body: &mut dyn Body,
     cx: &mut Context<'_>,
 ) -> Quick {
-    if frame.has_left() || !matches!(progress, Progress::Body) {
+    if frame.has_left() || !matches!(frame.progress, Progress::Body) {
         return Quick::GoOn;
     }
     if let Err(misuse) = begin(frame, parts) {
-        *progress = Progress::Refused(misuse);
+        frame.progress = Progress::Refused(misuse);
         return Quick::GoOn;
     }
-    frame::poll_fresh(frame, progress, body, parts.exits(), cx)
+    frame::poll_fresh(frame, body, parts.exits(), cx)
 }
 
 pub(super) fn begin(frame: &mut Frame, parts: Parts<'_>) -> Result<(), Box<Misuse>> {
@@ -57,15 +56,14 @@ pub(super) fn begin(frame: &mut Frame, parts: Parts<'_>) -> Result<(), Box<Misus
 /// See [`Run::poll_run`](super::Run::poll_run).
 pub(in crate::region) fn poll_run(
     frame: &mut Frame,
-    progress: &mut Progress,
     parts: Parts<'_>,
     body: &mut dyn Body,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Ended, Box<Misuse>>> {
-    match progress {
+    match &frame.progress {
         Progress::Refused(_) => {
             frame::end(frame);
-            if let Progress::Refused(misuse) = std::mem::take(progress) {
+            if let Progress::Refused(misuse) = std::mem::take(&mut frame.progress) {
                 return Poll::Ready(Err(misuse));
             }
         }
@@ -83,13 +81,13 @@ pub(in crate::region) fn poll_run(
             if matches!(ended, Ended::Misplaced(_)) {
                 frame::abandon_keeping(frame, parts.exits(), None);
             }
-            *progress = Progress::Ended(ended);
+            frame.progress = Progress::Ended(ended);
         }
         Progress::Ended(ended) => {
             if let Err(wrong) = frame.check_poller() {
                 // The body has ended, the exits have not: they go home, and its end is told all the same.
                 let panicked = matches!(ended, Ended::Panicked);
-                *progress = Progress::Body;
+                frame.progress = Progress::Body;
                 frame::abandon_keeping(frame, parts.exits(), None);
                 parts.leave_draft(frame);
                 let ended = if panicked { Ended::Panicked } else { Ended::Misplaced(wrong) };
@@ -97,7 +95,7 @@ pub(in crate::region) fn poll_run(
             }
         }
     }
-    let Progress::Ended(ended) = progress else { return Poll::Pending };
+    let Progress::Ended(ended) = &frame.progress else { return Poll::Pending };
     let catches = matches!(ended, Ended::Cancelled(_));
     let why = match ended {
         Ended::Value => body.why(),
@@ -107,7 +105,7 @@ pub(in crate::region) fn poll_run(
     };
     ready!(frame::poll_leave(frame, cx, why, catches, parts.exits()));
     parts.leave_draft(frame);
-    match std::mem::take(progress) {
+    match std::mem::take(&mut frame.progress) {
         Progress::Ended(ended) => Poll::Ready(Ok(ended)),
         _ => Poll::Pending,
     }
@@ -116,12 +114,11 @@ pub(in crate::region) fn poll_run(
 /// See [`Run::poll_scope`](super::Run::poll_scope).
 pub(super) fn poll_scope(
     frame: &mut Frame,
-    progress: &mut Progress,
     parts: Parts<'_>,
     body: &mut dyn Body,
     cx: &mut Context<'_>,
 ) -> Poll<Result<BodyEnd<()>, Box<Misuse>>> {
-    let ended = match ready!(poll_run(frame, progress, parts, body, cx)) {
+    let ended = match ready!(poll_run(frame, parts, body, cx)) {
         Ok(ended) => ended,
         Err(misuse) => match *misuse {
             Misuse::WrongTask(wrong) => Ended::Misplaced(wrong),
