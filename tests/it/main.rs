@@ -26,6 +26,7 @@ mod dynamic_times;
 mod entering;
 mod errors;
 mod executor_children;
+mod exits_in_a_poll;
 mod failure;
 mod failure_texts;
 mod false_alarms;

@@ -73,6 +73,39 @@ fn r18_a_scope_at_the_end_of_its_thread_is_entered_once() {
     });
 }
 
+/// Polls a stack inside another one.
+fn uses_stacks_in_stacks() {
+    uses_scopes();
+    let (outer, inner) = (ExitStack::new(), ExitStack::new());
+    let body = async {
+        inner.run(async { Ok::<_, Infallible>(()) }).await.unwrap();
+        Ok::<_, Infallible>(())
+    };
+    hand(outer.run(body)).ready().unwrap();
+}
+
+#[test]
+fn r18_a_stack_in_a_stack_at_the_end_of_its_thread_keeps_the_order_of_its_exits() {
+    let log = Log::new();
+    let entries = log.clone();
+    at_the_end(uses_stacks_in_stacks, move || {
+        let (outer, inner) = (ExitStack::new(), ExitStack::new());
+        let body = async {
+            outer.defer(entries.entry("first"));
+            let inside = async {
+                outer.defer(entries.entry("second"));
+                inner.defer(entries.entry("inner"));
+                Ok::<_, Infallible>(())
+            };
+            inner.run(inside).await.unwrap();
+            outer.defer(entries.entry("third"));
+            Ok::<_, Infallible>(())
+        };
+        hand(outer.run(body)).drive().unwrap();
+    });
+    log.is(&["inner", "third", "second", "first"]);
+}
+
 #[test]
 fn r18_a_time_limit_a_task_and_a_stack_inside_a_region_at_the_end_of_its_thread() {
     at_the_end(uses_scopes, || {
