@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::store::Memory;
 use super::{Authorize, BoxError, HeaderMap, HeadersWanted, Refused, TokenStore};
-use crate::wire::oauth::{Authority, is_insufficient_scope};
+use crate::wire::oauth::{Authority, NoToken, is_insufficient_scope};
 
 /// The authorisation of a server's requests by OAuth 2.1. Clones share their tokens; each value is for one server.
 ///
@@ -160,6 +160,13 @@ impl OAuth {
             *state = Some(Authority::of(&wanted.url, self.config.clone()).await?);
         }
         let (mut state, token) = quietly(state, Quiet::Token).await?;
+        let (token, mut failed) = match (token, &wanted.refused) {
+            (Ok(token), _) => (token, None),
+            // The server refuses the expired token, and then it is known whether there is another way to a new one.
+            (Err(NoToken { may_begin: true, expired, .. }), None) => return Ok(header(expired)),
+            (Err(NoToken { error, may_begin: true, .. }), Some(_)) => (None, Some(error)),
+            (Err(NoToken { error, .. }), _) => return Err(error),
+        };
         let Some(refused) = wanted.refused else { return Ok(header(token)) };
         let sent = refused.headers.get(AUTHORIZATION);
         if token.is_some() && sent != header(token.clone()).get(AUTHORIZATION) {
@@ -169,24 +176,32 @@ impl OAuth {
         if refused.status == 403 {
             return match &self.config.grant {
                 Grant::Code { visit, .. } if is_insufficient_scope(&refused.challenges) => {
-                    self.upgrade(&mut state, visit, &refused).await.map(header)
+                    let token = self.upgrade(&mut state, visit, &refused).await;
+                    token.map(header).map_err(|it| it.error)
                 }
                 _ => Ok(header(token)),
             };
         }
         if token.is_some() {
             let (same, fresh) = quietly(state, Quiet::Refresh).await?;
-            if fresh.is_some() {
-                return Ok(header(fresh));
+            match fresh {
+                Ok(None) => {}
+                Ok(fresh) => return Ok(header(fresh)),
+                Err(NoToken { error, may_begin: true, .. }) => failed = Some(error),
+                Err(NoToken { error, .. }) => return Err(error),
             }
             state = same;
         }
-        let asks_somebody = matches!(self.config.grant, Grant::Code { .. });
-        if asks_somebody && !refused.connecting {
+        let may_begin = match self.config.grant {
+            Grant::Code { .. } => refused.connecting,
+            Grant::Stored => failed.is_none(),
+            Grant::Secret { .. } | Grant::Key { .. } => true,
+        };
+        if !may_begin {
             // The same headers would be refused again, so the request fails.
-            return Ok(refused.headers);
+            return failed.map_or(Ok(refused.headers), Err);
         }
-        self.begin(&mut state, &refused).await.map(header)
+        self.begin(&mut state, &refused).await.map(header).map_err(|it| it.error)
     }
 
     /// Gets the first token, or a new one for a token that is no longer valid.
@@ -194,7 +209,7 @@ impl OAuth {
         &self,
         state: &mut Option<Authority>,
         refused: &Refused,
-    ) -> Result<Option<String>, BoxError> {
+    ) -> Result<Option<String>, NoToken> {
         // If the login is broken off, the next request begins with the content of the store only.
         let Some(authority) = state.take() else { return Ok(None) };
         let (authority, result) = authority.begin(&refused.challenges).await;
@@ -207,7 +222,7 @@ impl OAuth {
         state: &mut Option<Authority>,
         visit: &Visit,
         refused: &Refused,
-    ) -> Result<Option<String>, BoxError> {
+    ) -> Result<Option<String>, NoToken> {
         let Some(authority) = state.as_ref() else { return Ok(None) };
         authority.upgrade(&refused.challenges, refused.before, visit.as_ref()).await
     }
@@ -216,6 +231,7 @@ impl OAuth {
 const AUTHORIZATION: &str = "Authorization";
 
 fn header(token: Option<String>) -> HeaderMap {
+    let token = token.filter(|token| !token.is_empty());
     let value = token.map(|token| (AUTHORIZATION.to_owned(), format!("Bearer {token}")));
     BTreeMap::from_iter(value)
 }
@@ -231,7 +247,10 @@ type State = OwnedMutexGuard<Option<Authority>>;
 
 /// Runs the step in a task of its own. A refresh that is broken off would lose the tokens, because the old ones become
 /// invalid once the server has given new ones. The task ends by its own time limits.
-async fn quietly(state: State, what: Quiet) -> Result<(State, Option<String>), BoxError> {
+async fn quietly(
+    state: State,
+    what: Quiet,
+) -> Result<(State, Result<Option<String>, NoToken>), BoxError> {
     let task = tokio::spawn(async move {
         let Some(authority) = state.as_ref() else { return (state, Ok(None)) };
         let token = match what {
@@ -240,8 +259,7 @@ async fn quietly(state: State, what: Quiet) -> Result<(State, Option<String>), B
         };
         (state, token)
     });
-    let (state, token) = task.await?;
-    Ok((state, token?))
+    Ok(task.await?)
 }
 
 /// Shows nothing that is secret.

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use rmcp::transport::auth::{
     AuthError, AuthorizationCallback, AuthorizationManager, AuthorizationMetadata,
     AuthorizationRequest, AuthorizationSession, ClientCredentialsConfig, CredentialStore,
-    StoredCredentials, WWWAuthenticateParams,
+    OAuthClientConfig, StoredCredentials, WWWAuthenticateParams,
 };
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
@@ -28,8 +28,23 @@ pub(crate) struct Authority {
 
 type Visit = dyn Fn(String) -> BoxFuture<'static, Result<String, BoxError>> + Send + Sync;
 
-/// The reason why a login has failed, without texts that may be secret.
-type Token = Result<Option<String>, BoxError>;
+/// A token; `None` if a user has to log in.
+type Token = Result<Option<String>, NoToken>;
+
+/// The reason why there is no token, without texts that may be secret.
+pub(crate) struct NoToken {
+    pub(crate) error: BoxError,
+    /// Whether only the refresh has failed, so that a new login may help.
+    pub(crate) may_begin: bool,
+    /// The token that was not refreshed.
+    pub(crate) expired: Option<String>,
+}
+
+impl From<BoxError> for NoToken {
+    fn from(error: BoxError) -> Self {
+        Self { error, may_begin: false, expired: None }
+    }
+}
 
 impl Authority {
     /// The authority for the server at `url`, with the tokens that are stored.
@@ -42,7 +57,9 @@ impl Authority {
                 AuthorizationManager::new(base.clone()).await
             }?;
             manager.set_credential_store(Stored(config.store.clone()));
-            manager.initialize_from_store().await?;
+            if manager.initialize_from_store().await? {
+                config.set_up_again(&mut manager)?;
+            }
             Ok(manager)
         };
         let manager = made.with_subscriber(NoSubscriber::default()).await;
@@ -52,32 +69,52 @@ impl Authority {
 
     /// The current token, refreshed if it has expired; `None` if a user has to log in.
     pub(crate) async fn token(&self) -> Token {
+        // Before the refresh, because an error may repeat them.
+        let kept = Kept::of(&*self.config.store).await?;
         let token = self.manager.get_access_token();
-        known(token.with_subscriber(NoSubscriber::default()).await).map_err(|it| told(&it, &[]))
+        match known(token.with_subscriber(NoSubscriber::default()).await) {
+            // Whether a token that cannot be refreshed is valid any more is for the server to say: its time is short, or it is
+            // said to have none.
+            Ok(None) if kept.refresh.is_none() => Ok(kept.access),
+            Ok(token) => Ok(token),
+            Err(error) => Err(self.not_refreshed(&error, &kept)),
+        }
+    }
+
+    /// The token that was just given. Its time has not begun, however short it is.
+    async fn given(&self) -> Token {
+        Ok(Kept::of(&*self.config.store).await?.access)
+    }
+
+    fn not_refreshed(&self, error: &AuthError, kept: &Kept) -> NoToken {
+        // Without a client that was set up, or with one that the authorisation server no longer knows.
+        let may_begin =
+            matches!(error, AuthError::TokenRefreshFailed(_) | AuthError::InternalError(_));
+        let (error, expired) = (told(error, &self.config.secrets(kept)), kept.access.clone());
+        NoToken { error, may_begin, expired }
     }
 
     /// A new token for one that was refused; `None` if a user has to log in.
     pub(crate) async fn refresh(&self) -> Token {
+        let kept = Kept::of(&*self.config.store).await?;
         let refreshed = self.manager.refresh_token();
         match refreshed.with_subscriber(NoSubscriber::default()).await {
             Ok(_kept) => self.token().await,
             // No client has been set up yet.
             Err(AuthError::InternalError(_)) => Ok(None),
-            Err(error) => known(Err(error)).map_err(|it| told(&it, &[])),
+            Err(error) => known(Err(error)).map_err(|error| self.not_refreshed(&error, &kept)),
         }
     }
 
     /// Gets a token according to the server's challenges.
     pub(crate) async fn begin(self, challenges: &[String]) -> (Self, Token) {
         let Self { manager, config, base } = self;
-        let secrets = config.secrets();
         let begun = begin(manager, &config, &base, challenges);
         let (manager, result) = begun.with_subscriber(NoSubscriber::default()).await;
         let authority = Self { manager, config, base };
         let token = match result {
-            Ok(()) => authority.token().await,
-            Err(Failed::Auth(error)) => Err(told(&error, &secrets)),
-            Err(Failed::Own(error)) => Err(error),
+            Ok(()) => authority.given().await,
+            Err(failed) => Err(authority.told(failed).await.into()),
         };
         (authority, token)
     }
@@ -96,10 +133,43 @@ impl Authority {
             exchange(&self.manager, &self.config, &back).await
         };
         match upgraded.with_subscriber(NoSubscriber::default()).await {
-            Ok(()) => self.token().await,
-            Err(Failed::Auth(error)) => Err(told(&error, &self.config.secrets())),
-            Err(Failed::Own(error)) => Err(error),
+            Ok(()) => self.given().await,
+            Err(failed) => Err(self.told(failed).await.into()),
         }
+    }
+
+    /// The reason of a failure, without the secrets that it may repeat.
+    async fn told(&self, failed: Failed) -> BoxError {
+        let (error, back) = match failed {
+            Failed::Auth(error) => (error, None),
+            Failed::Exchange(error, back) => (error, Some(back)),
+            Failed::Own(error) => return error,
+        };
+        // A store that fails now has no secrets that the error could repeat.
+        let kept = Kept::of(&*self.config.store).await.unwrap_or_default();
+        let mut secrets = self.config.secrets(&kept);
+        let url = back.and_then(|back| reqwest::Url::parse(&back).ok());
+        let fields = url.iter().flat_map(reqwest::Url::query_pairs);
+        secrets.extend(fields.filter(|(name, _)| name == "code").map(|(_, it)| it.into_owned()));
+        told(&error, &secrets)
+    }
+}
+
+/// The tokens in the store.
+#[derive(Default)]
+struct Kept {
+    access: Option<String>,
+    refresh: Option<String>,
+}
+
+impl Kept {
+    async fn of(store: &dyn TokenStore) -> Result<Self, BoxError> {
+        let tokens = store.load().await?;
+        let field = |name: &str| {
+            let found = tokens.as_ref()?.0.get("token_response")?.get(name)?;
+            found.as_str().map(str::to_owned)
+        };
+        Ok(Self { access: field("access_token"), refresh: field("refresh_token") })
     }
 }
 
@@ -115,6 +185,8 @@ pub(crate) fn is_insufficient_scope(challenges: &[String]) -> bool {
 
 enum Failed {
     Auth(AuthError),
+    /// The code in this address was not exchanged for a token.
+    Exchange(AuthError, String),
     /// An error of the caller, or of ours.
     Own(BoxError),
 }
@@ -131,8 +203,7 @@ async fn begin(
     base: &reqwest::Url,
     challenges: &[String],
 ) -> (AuthorizationManager, Result<(), Failed>) {
-    let is_bearer = |it: &&String| it.get(..6).is_some_and(|it| it.eq_ignore_ascii_case("bearer"));
-    let challenge = challenges.iter().find(is_bearer).map(String::as_str);
+    let challenge = challenges.iter().find_map(|it| bearer(it));
     let metadata = match manager.resolve_metadata_from_challenge(challenge).await {
         Ok(resolution) => resolution.metadata,
         Err(error) => return (manager, Err(error.into())),
@@ -169,6 +240,31 @@ async fn begin(
         }
         Grant::Stored => (manager, Err(AuthError::AuthorizationRequired.into())),
     }
+}
+
+/// The part of a header from its challenge `Bearer` on. One header may have several challenges.
+fn bearer(header: &str) -> Option<&str> {
+    let (mut is_quoted, mut is_escaped, mut begins) = (false, false, true);
+    for (at, byte) in header.bytes().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_quoted => is_escaped = true,
+            b'"' => is_quoted = !is_quoted,
+            _ if is_quoted => {}
+            b',' => begins = true,
+            b' ' | b'\t' => {}
+            _ if begins => {
+                begins = false;
+                let rest = &header.as_bytes()[at..];
+                let is_it = rest.get(..6).is_some_and(|it| it.eq_ignore_ascii_case(b"bearer"));
+                if is_it && matches!(rest.get(6), None | Some(b' ' | b'\t' | b',')) {
+                    return header.get(at..);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Gets a token for the program itself.
@@ -247,10 +343,11 @@ async fn exchange(
     if let Some(refusal) = refusal(back) {
         return Err(Failed::Own(refusal.into()));
     }
-    let back = AuthorizationCallback::from_redirect_url(back)?;
-    let issuer = back.issuer.as_deref();
-    manager.exchange_code_for_token_with_issuer(&back.code, &back.csrf_token, issuer).await?;
-    Ok(())
+    let came = AuthorizationCallback::from_redirect_url(back)?;
+    let issuer = came.issuer.as_deref();
+    let exchanged =
+        manager.exchange_code_for_token_with_issuer(&came.code, &came.csrf_token, issuer).await;
+    exchanged.map(drop).map_err(|error| Failed::Exchange(error, back.to_owned()))
 }
 
 impl Config {
@@ -271,14 +368,23 @@ impl Config {
         }
     }
 
+    /// Sets a client up whose tokens are in the store. The store has no secret of a client.
+    fn set_up_again(&self, manager: &mut AuthorizationManager) -> Result<(), AuthError> {
+        let Grant::Code { redirect_uri, .. } = &self.grant else { return Ok(()) };
+        let Some((client_id, Some(secret))) = &self.registered else { return Ok(()) };
+        let client = OAuthClientConfig::new(client_id, redirect_uri).with_client_secret(secret);
+        manager.configure_client(client)
+    }
+
     /// The secrets that an authorisation server may repeat in its errors.
-    fn secrets(&self) -> Vec<String> {
+    fn secrets(&self, kept: &Kept) -> Vec<String> {
         let own = match &self.grant {
             Grant::Secret { secret, .. } => Some(secret.clone()),
             _ => None,
         };
         let registered = self.registered.as_ref().and_then(|(_, secret)| secret.clone());
-        own.into_iter().chain(registered).collect()
+        let tokens = kept.access.iter().chain(&kept.refresh).cloned();
+        own.into_iter().chain(registered).chain(tokens).collect()
     }
 }
 
@@ -293,11 +399,16 @@ fn known(token: Result<String, AuthError>) -> Result<Option<String>, AuthError> 
 
 /// An error of rmcp's, without the secrets that it may repeat.
 fn told(error: &AuthError, secrets: &[String]) -> BoxError {
+    // A server may repeat the body of the request, in which they are encoded.
+    let encoded = |it: &String| {
+        let pair = [("", it.as_str())];
+        let url = reqwest::Url::parse_with_params("http://localhost/", pair).ok()?;
+        url.query().map(|query| query.trim_start_matches('=').to_owned())
+    };
+    let mut forms: Vec<String> = secrets.iter().filter_map(encoded).collect();
+    forms.extend_from_slice(secrets);
     let hidden = |text: String| {
-        secrets
-            .iter()
-            .filter(|it| !it.is_empty())
-            .fold(text, |text, it| text.replace(it, "(hidden)"))
+        forms.iter().filter(|it| !it.is_empty()).fold(text, |text, it| text.replace(it, "(hidden)"))
     };
     let texts = chain(error).into_iter().map(hidden).collect();
     match Flattened::from_texts(texts) {
@@ -346,4 +457,34 @@ impl CredentialStore for Stored {
 
 fn failed(error: BoxError) -> AuthError {
     AuthError::CredentialStoreError(chain(&*error).join(": "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_challenge_for_a_token_is_found_among_others() {
+        for (header, wanted) in [
+            ("Bearer", Some("Bearer")),
+            ("bearer a=\"b\"", Some("bearer a=\"b\"")),
+            ("Basic realm=\"x\", Bearer scope=s", Some("Bearer scope=s")),
+            ("Negotiate, BEARER scope=s, Basic realm=x", Some("BEARER scope=s, Basic realm=x")),
+            ("Basic realm=\"a, Bearer x\"", None),
+            ("Basic realm=\"a\\\", Bearer x\"", None),
+            ("Bearerish a=b", None),
+            ("Basic realm=bearer", None),
+            ("Digest a=1,bearer b=2", Some("bearer b=2")),
+            ("", None),
+        ] {
+            assert_eq!(bearer(header), wanted, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_hidden_in_the_form_of_a_request_too() {
+        let error = AuthError::TokenRefreshFailed("no refresh_token=a%2Fb%2B+c, a/b+ c".into());
+        let text = told(&error, &["a/b+ c".to_owned()]).to_string();
+        assert!(text.ends_with("no refresh_token=(hidden), (hidden)"), "{text}");
+    }
 }

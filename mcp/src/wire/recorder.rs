@@ -36,6 +36,8 @@ struct Recorded {
     connected: bool,
     probing: bool,
     written: u64,
+    /// The number of requests that wait for their credentials.
+    unauthorized: usize,
 }
 
 impl Recorder {
@@ -87,7 +89,20 @@ impl Recorder {
 
     /// The phase.
     pub(crate) fn current_phase(&self) -> Option<String> {
-        self.recorded.lock().phase.clone()
+        let recorded = self.recorded.lock();
+        let phase = recorded.phase.clone()?;
+        if recorded.unauthorized == 0 {
+            return Some(phase);
+        }
+        Some(format!(
+            "{phase}, for which there are no credentials yet (their provider, a login or an authorization server takes so long)"
+        ))
+    }
+
+    /// A request waits for its credentials until the returned value is dropped.
+    pub(crate) fn unauthorized(self: &Arc<Self>) -> Unauthorized {
+        self.recorded.lock().unauthorized += 1;
+        Unauthorized(self.clone())
     }
 
     /// Records a fault. While connecting the first fault is the cause and later ones are its consequences. Later,
@@ -148,5 +163,15 @@ impl Recorder {
     /// read.
     pub(crate) fn warn(&self, warning: impl Into<String>) {
         self.warnings.warn(self.secrets.hide(&warning.into()).into_owned());
+    }
+}
+
+/// A request that waits for its credentials.
+#[derive(Debug)]
+pub(crate) struct Unauthorized(Arc<Recorder>);
+
+impl Drop for Unauthorized {
+    fn drop(&mut self) {
+        self.0.recorded.lock().unauthorized -= 1;
     }
 }

@@ -226,3 +226,37 @@ async fn a_server_without_a_policy_is_left_and_an_attempt_that_fails_is_not_repe
     })
     .await;
 }
+
+/// The names of the first start belong to nobody any more, unless the second one has them too.
+#[tokio::test]
+async fn a_server_that_comes_back_with_other_tools_has_those_alone() {
+    within_limit(async {
+        let place = tempfile::tempdir().expect("a place");
+        let mark = place.path().join("started").display().to_string();
+        let lists = format!(
+            r#"*'"method":"tools/list"'*) if [ -e {mark} ]; then kept=integer; name=new; else kept=string; name=old; : >{mark}; fi
+            say "\"result\":{{\"tools\":[{{\"name\":\"$name\",\"inputSchema\":{{\"type\":\"object\"}}}},{{\"name\":\"kept\",\"inputSchema\":{{\"type\":\"object\",\"properties\":{{\"a\":{{\"type\":\"$kept\"}}}}}}}}]}}" ;;"#
+        );
+        let group = brisk_group();
+        let mut events = group.events();
+        let server = crate::support::shell_server_with("s", &lists, "exit 7");
+        group.connect(dies(server, 5)).await.expect("up");
+        up(&mut events).await;
+        let call = |tool: &'static str| group.call_tool(tool, Default::default(), Default::default());
+        let schema = || {
+            let all = group.list();
+            let kept = all.iter().find(|it| it.wire == "kept").expect("it is there");
+            kept.raw["inputSchema"]["properties"]["a"]["type"].clone()
+        };
+        assert_eq!(schema(), "string");
+        call("s/old").await.expect_err("it dies");
+        up(&mut events).await;
+        let names: Vec<_> = group.list().into_iter().map(|it| it.wire).collect();
+        assert_eq!(names, ["new", "kept"]);
+        assert_eq!(schema(), "integer");
+        let gone = call("s/old").await;
+        assert!(matches!(gone, Err(CallError::UnknownTool(_))), "{gone:?}");
+        assert!(group.close().await.clean);
+    })
+    .await;
+}

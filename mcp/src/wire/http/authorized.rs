@@ -88,6 +88,7 @@ impl HttpSession {
         refused: Option<Refused>,
     ) -> Result<Given, Failure> {
         let wanted = HeadersWanted { url: self.url.clone(), refused };
+        let _waits = self.recorder.unauthorized();
         let asked = AssertUnwindSafe(async { provider.headers(wanted).await }).catch_unwind();
         let text = format!("the credentials for {} cannot be had", self.shown_url);
         let fault = match asked.await {

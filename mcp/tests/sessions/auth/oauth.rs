@@ -21,12 +21,23 @@ struct Authority {
     given: u32,
     /// The token that is accepted.
     valid: String,
-    /// The grant type of every token request.
+    /// The grant type of every token request, and whether it had a secret of the client.
     grants: Vec<String>,
+    authenticated: Vec<bool>,
     /// Whether refreshing is refused.
     no_refresh: bool,
     /// Whether every token is refused.
     refuses_all: bool,
+    /// The answer to every refresh.
+    refresh: Option<(u16, &'static str)>,
+    /// The answer to every login: `BODY` in it is the body of the request.
+    login: Option<(u16, &'static str)>,
+    /// Added to, or taken from, each token that is given.
+    token: Option<Value>,
+    /// The challenge, with `METADATA` in the place of the address.
+    challenge: Option<&'static str>,
+    /// The path of the server's metadata, if it is not the usual one.
+    metadata: Option<&'static str>,
     /// The scope that calls need.
     scope: Option<&'static str>,
     /// The scopes that were asked for.
@@ -47,7 +58,7 @@ async fn authority(state: Shared) -> Server {
         let mut state = state.lock();
         match request.path.as_str() {
             "/mcp" => {}
-            path if path.starts_with("/.well-known/oauth-protected-resource") => {
+            path if path == state.metadata.unwrap_or("/.well-known/oauth-protected-resource/mcp") => {
                 return Reply::json(json!({"resource": format!("{base}/mcp"), "authorization_servers": [base]}));
             }
             path if path.starts_with("/.well-known/oauth-authorization-server") => {
@@ -67,9 +78,19 @@ async fn authority(state: Shared) -> Server {
             "/token" => {
                 let grant = form(&request.body, "grant_type");
                 state.grants.push(grant.clone());
+                let has_secret = request.headers.contains_key("authorization")
+                    || request.body.contains("client_secret=");
+                state.authenticated.push(has_secret);
                 if grant == "authorization_code" {
                     assert_eq!(form(&request.body, "code"), "c0de-secret");
                     assert!(!form(&request.body, "code_verifier").is_empty(), "PKCE");
+                }
+                let planned = if grant == "refresh_token" { state.refresh } else { state.login };
+                if let Some((status, text)) = planned {
+                    let body = json!(request.body).to_string();
+                    let text = text.replace("BODY", body.trim_matches('"'));
+                    let answer = Reply::status(status).with("content-type", "application/json");
+                    return answer.saying(text);
                 }
                 if grant == "refresh_token" && state.no_refresh {
                     let no = json!({"error": "invalid_grant", "error_description": request.body});
@@ -77,18 +98,24 @@ async fn authority(state: Shared) -> Server {
                 }
                 state.given += 1;
                 state.valid = format!("{SECRET}-{}", state.given);
-                return Reply::json(json!({
+                let mut token = json!({
                     "access_token": state.valid, "token_type": "Bearer", "expires_in": if state.short { 1 } else { 3600 },
                     "refresh_token": format!("refresh-{SECRET}-{}", state.given),
-                }));
+                });
+                for (field, value) in state.token.iter().filter_map(Value::as_object).flatten() {
+                    token[field] = value.clone();
+                }
+                token.as_object_mut().expect("an object").retain(|_, value| !value.is_null());
+                return Reply::json(token);
             }
             _ => return Reply::status(404),
         }
         let given = request.headers.get("authorization").cloned().unwrap_or_default();
         if state.refuses_all || given != format!("Bearer {}", state.valid) {
-            let metadata = format!("{base}/.well-known/oauth-protected-resource/mcp");
+            let metadata = state.metadata.unwrap_or("/.well-known/oauth-protected-resource/mcp");
+            let challenge = state.challenge.unwrap_or("Bearer resource_metadata=\"METADATA\"");
             return Reply::status(401)
-                .with("www-authenticate", &format!("Bearer resource_metadata=\"{metadata}\""))
+                .with("www-authenticate", &challenge.replace("METADATA", &format!("{base}{metadata}")))
                 .saying(format!("no {given}"));
         }
         if let Some(scope) = state.scope
@@ -475,4 +502,153 @@ fn a_secret_is_in_no_log_and_in_no_report() {
             .map(|at| log[at.saturating_sub(300)..(at + 40).min(log.len())].to_owned());
         assert_eq!(at, None, "{secret} in the log");
     }
+}
+
+#[tokio::test]
+async fn a_token_without_a_refresh_is_used_however_short_its_time_is_said_to_be() {
+    within_limit(async {
+        for expires_in in [json!(0), json!(1), json!(20), Value::Null] {
+            let state = Shared::default();
+            state.lock().token = Some(json!({"refresh_token": null, "expires_in": expires_in}));
+            state.lock().token.as_mut().expect("fields")["token_type"] = json!("bEARER");
+            let server_ = authority(state.clone()).await;
+            let group = SessionGroup::start(brisk());
+            let params = HttpParams::new(&server_.url).oauth(user(&state));
+            group.connect(server(params)).await.expect("logged in");
+            echo(&group, "s").await.expect("with the same token");
+            assert_eq!(state.lock().grants, ["authorization_code"], "{expires_in}");
+            // Once the server refuses it, nobody is asked in the middle.
+            state.lock().valid = "nobody's".into();
+            let refused = echo(&group, "s").await.expect_err("refused");
+            assert_eq!(refused.outcome(), Some(Outcome::AuthRequired), "{refused}");
+            assert_eq!(state.lock().asked.len(), 1);
+            group.close().await;
+        }
+    })
+    .await;
+}
+
+/// An authorisation server that has forgotten its clients answers a refresh with 401.
+#[tokio::test]
+async fn a_refresh_that_fails_for_good_is_followed_by_a_login_at_the_next_connect() {
+    const GONE: (u16, &str) = (401, r#"{"error": "invalid_client", "error_description": "BODY"}"#);
+    within_limit(async {
+        let state = Shared::default();
+        state.lock().short = true;
+        let server_ = authority(state.clone()).await;
+        let kept = Arc::new(Mutex::new(None));
+        for expected in [1, 2] {
+            let oauth = user(&state).store(Kept(kept.clone()));
+            let group = SessionGroup::start(brisk());
+            let params = HttpParams::new(&server_.url).oauth(oauth);
+            group.connect(server(params)).await.expect("logged in");
+            assert_eq!(state.lock().asked.len(), expected, "logins");
+            // In the middle nobody is asked, and the cause is told without a secret.
+            state.lock().refresh = Some(GONE);
+            state.lock().valid = "nobody's".into();
+            let refused = echo(&group, "s").await.expect_err("refused");
+            assert_eq!(refused.outcome(), Some(Outcome::AuthRequired), "{refused}");
+            let shown = format!("{refused} {refused:?}");
+            assert!(shown.contains("invalid_client"), "{shown}");
+            assert!(!shown.contains(SECRET), "{shown}");
+            group.close().await;
+            // For the first request of the next run.
+            state.lock().short = false;
+        }
+        // A program has its own way.
+        let state = Shared::default();
+        state.lock().short = true;
+        state.lock().refresh = Some((400, r#"{"error": "unsupported_grant_type"}"#));
+        let server_ = authority(state.clone()).await;
+        let group = SessionGroup::start(brisk());
+        let oauth = OAuth::client_secret("client-1", "client-secret-1");
+        group.connect(server(HttpParams::new(&server_.url).oauth(oauth))).await.expect("up");
+        echo(&group, "s").await.expect("a new token");
+        assert!(group.close().await.all_well());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_code_that_the_authority_repeats_in_its_refusal_is_hidden() {
+    within_limit(async {
+        let state = Shared::default();
+        let refusal = r#"{"error": "invalid_request", "error_description": "BODY"}"#;
+        state.lock().login = Some((400, refusal));
+        let server_ = authority(state.clone()).await;
+        let group = SessionGroup::start(brisk());
+        let params = HttpParams::new(&server_.url).oauth(user(&state));
+        let error = group.connect(server(params)).await.expect_err("refused");
+        assert_eq!(error.outcome(), Outcome::AuthRequired);
+        let shown = format!("{error:?} {:?}", group.close().await);
+        assert!(shown.contains("invalid_request") && shown.contains("code=(hidden)"), "{shown}");
+        assert!(!shown.contains("c0de-secret"), "{shown}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_challenge_for_a_token_is_found_behind_another_one() {
+    within_limit(async {
+        for challenge in [
+            "Basic realm=\"a, b\", Bearer resource_metadata=\"METADATA\"",
+            "bearer  realm=\"x\\\"y\", resource_metadata=METADATA",
+        ] {
+            let state = Shared::default();
+            state.lock().challenge = Some(challenge);
+            state.lock().metadata = Some("/elsewhere");
+            let server_ = authority(state.clone()).await;
+            let group = SessionGroup::start(brisk());
+            let params = HttpParams::new(&server_.url).oauth(user(&state));
+            group.connect(server(params)).await.expect(challenge);
+            assert!(server_.log().iter().any(|it| it.contains("GET")), "{:?}", server_.log());
+            group.close().await;
+        }
+    })
+    .await;
+}
+
+/// The store has no secret of a client, so a client that was registered beforehand gets its own again.
+#[tokio::test]
+async fn stored_tokens_of_a_registered_client_are_refreshed_with_its_secret() {
+    within_limit(async {
+        let state = Shared::default();
+        let server_ = authority(state.clone()).await;
+        let kept = Arc::new(Mutex::new(None));
+        for run in 0..2 {
+            let secret = Some("client-secret-1".to_owned());
+            let oauth = user(&state).registered("client-1", secret).store(Kept(kept.clone()));
+            let group = SessionGroup::start(brisk());
+            if run == 1 {
+                state.lock().valid = "nobody's".into();
+            }
+            let params = HttpParams::new(&server_.url).oauth(oauth);
+            group.connect(server(params)).await.expect("authorised");
+            group.close().await;
+        }
+        let state = state.lock();
+        assert_eq!(state.grants, ["authorization_code", "refresh_token"]);
+        assert_eq!(state.authenticated, [true, true]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_authority_that_hangs_is_what_a_time_out_names() {
+    within_limit(async {
+        let server_ = Server::start(|request: &Request| match request.path.as_str() {
+            "/mcp" => Reply::status(401).with("www-authenticate", "Bearer"),
+            _ => Reply::Hang,
+        })
+        .await;
+        let state = Shared::default();
+        let params = HttpParams::new(&server_.url).oauth(user(&state));
+        let group = SessionGroup::start(brisk().connect_timeout(Duration::from_millis(300)));
+        let error = group.connect(server(params)).await.expect_err("too late");
+        assert_eq!(error.outcome(), Outcome::TimedOut);
+        let text = error.to_string();
+        assert!(text.contains("for which there are no credentials yet"), "{text}");
+        assert!(group.close().await.clean);
+    })
+    .await;
 }
