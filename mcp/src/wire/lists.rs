@@ -235,10 +235,18 @@ where
                 }
             }
             Err(CallFailure::Gone) => return Err(Gone),
-            // A server with resources need not have templates of them.
-            Err(CallFailure::Rejected { code: METHOD_NOT_FOUND, .. })
-                if list == List::Templates && number == 1 =>
+            // Many published servers announce prompts or resources, have none, and do not know the method. A server with
+            // resources need not have templates of them.
+            Err(CallFailure::Rejected { code: METHOD_NOT_FOUND, message, .. })
+                if list != List::Tools && number == 1 =>
             {
+                if list != List::Templates {
+                    let text = "it announces such a list and has none";
+                    recorder.warn(format!(
+                        "{place}: {text}: {} (code {METHOD_NOT_FOUND})",
+                        clipped(&message)
+                    ));
+                }
                 return Ok(read);
             }
             // So has a server that refuses it.

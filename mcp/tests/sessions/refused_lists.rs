@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use moored_mcp::{ComponentKind, Event, EventKind};
+use moored_mcp::{ComponentKind, Event, EventKind, Outcome};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
@@ -30,8 +30,17 @@ async fn server(
     is_modern: bool,
     lists: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
 ) -> Server {
+    server_of(json!({"tools": {}, "prompts": {}}), is_modern, lists).await
+}
+
+/// As [`server`], with other capabilities.
+async fn server_of(
+    capabilities: Value,
+    is_modern: bool,
+    lists: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
+) -> Server {
     Server::start(move |request| {
-        let capabilities = json!({"tools": {}, "prompts": {}});
+        let capabilities = capabilities.clone();
         match request.rpc.as_str() {
             "server/discover" if is_modern => {
                 let versions = json!(["2026-07-28"]);
@@ -103,6 +112,37 @@ async fn a_refused_list_is_requested_again_at_a_notice_and_not_by_itself() {
                 until(|| asked() == 2).await;
                 assert!(group.close().await.clean);
             }
+        }
+    })
+    .await;
+}
+
+/// Two of the published servers that do so: `mcp-fetch-server` and `nx-mcp`.
+#[tokio::test]
+async fn a_server_that_announces_prompts_and_resources_and_knows_neither_method_has_none() {
+    within_limit(async {
+        for is_modern in [false, true] {
+            let all = json!({"tools": {}, "prompts": {}, "resources": {}});
+            let server = server_of(all, is_modern, |request| match request.rpc.as_str() {
+                "tools/list" => {
+                    let tool = json!({"name": "t", "inputSchema": {"type": "object"}});
+                    Some(result(request, json!({"tools": [tool]})))
+                }
+                "prompts/list" | "resources/list" | "resources/templates/list" => {
+                    Some(error(request, -32601))
+                }
+                _ => None,
+            })
+            .await;
+            let group = brisk_group();
+            let info = group.connect(at("s", &server.url)).await.expect("up");
+            assert_eq!((info.tools, info.list_error.is_none()), (1, true), "{info:?}");
+            let none = |method: &str| {
+                format!("{method}: it announces such a list and has none: no (code -32601)")
+            };
+            assert_eq!(info.warnings, [none("prompts/list"), none("resources/list")]);
+            let report = group.close().await;
+            assert_eq!(report.servers[0].outcome, Outcome::Ok, "{report:?}");
         }
     })
     .await;
