@@ -49,8 +49,8 @@ pub struct Refused {
     pub headers: BTreeMap<String, String>,
     /// The number of earlier refusals of the request.
     pub before: u32,
-    /// Whether the server is being connected, and this is its first 401 in the attempt, or a 403. At any other time a user
-    /// does not expect to be asked for a password.
+    /// Whether the server is being connected, and no headers that the provider has given after an earlier 401 of the attempt
+    /// were in vain. At any other time a user does not expect to be asked for a password.
     pub connecting: bool,
 }
 

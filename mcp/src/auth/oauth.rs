@@ -20,9 +20,9 @@ use crate::wire::oauth::{Authority, NoToken, is_insufficient_scope};
 /// sent again with that token.
 ///
 /// A token that has expired, or that the server refuses, is refreshed once. If that is impossible, a program authorises itself
-/// anew. A user is asked to log in only while the server is being connected, and once in an attempt; later the request fails as
-/// [`Outcome::AuthRequired`](crate::Outcome::AuthRequired). A missing scope (403, `insufficient_scope`) is asked of the user at
-/// any time, three times at most for a request.
+/// anew. A user is asked to log in only while the server is being connected, and not again after a login in vain; later the
+/// request fails as [`Outcome::AuthRequired`](crate::Outcome::AuthRequired). A missing scope (403, `insufficient_scope`) is
+/// asked of the user at any time, three times at most for a request.
 ///
 /// Give more time than the default to a server that needs a login by a user: see
 /// [`GroupOptions::connect_timeout`](crate::GroupOptions::connect_timeout).

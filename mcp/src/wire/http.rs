@@ -67,7 +67,7 @@ pub(crate) struct HttpSession {
     headers: Headers,
     /// The provider of further headers.
     provider: Option<Authorize>,
-    /// Whether the provider has been asked because of a 401.
+    /// Whether the provider has been asked because of a 401, and no request has been accepted since.
     has_asked: AtomicBool,
     cookies: Cookies,
     client: Client,

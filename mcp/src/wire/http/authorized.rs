@@ -40,7 +40,13 @@ impl HttpSession {
             let most = match status {
                 StatusCode::UNAUTHORIZED => 1,
                 StatusCode::FORBIDDEN => UPGRADES,
-                _ => return Ok(response),
+                _ => {
+                    if status.is_success() {
+                        // What the provider has given was accepted.
+                        self.has_asked.store(false, Relaxed);
+                    }
+                    return Ok(response);
+                }
             };
             if before >= most {
                 return Ok(response);

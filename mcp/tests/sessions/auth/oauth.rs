@@ -26,6 +26,8 @@ struct Authority {
     authenticated: Vec<bool>,
     /// Whether refreshing is refused.
     no_refresh: bool,
+    /// The method whose first request makes the token invalid.
+    revokes_at: Option<&'static str>,
     /// Whether every token is refused.
     refuses_all: bool,
     /// The answer to every refresh.
@@ -109,6 +111,9 @@ async fn authority(state: Shared) -> Server {
                 return Reply::json(token);
             }
             _ => return Reply::status(404),
+        }
+        if state.revokes_at.take_if(|at| *at == request.rpc).is_some() {
+            state.valid = "nobody's".into();
         }
         let given = request.headers.get("authorization").cloned().unwrap_or_default();
         if state.refuses_all || given != format!("Bearer {}", state.valid) {
@@ -349,6 +354,24 @@ async fn a_login_whose_token_is_refused_is_not_repeated() {
         assert!(error.to_string().contains("HTTP 401"), "{error}");
         assert_eq!(state.lock().asked.len(), 1, "one login");
         assert!(group.close().await.clean);
+    })
+    .await;
+}
+
+/// As when the server changes its authority: the first login was not in vain.
+#[tokio::test]
+async fn a_token_that_was_accepted_and_is_revoked_in_the_same_attempt_is_followed_by_a_login() {
+    within_limit(async {
+        let state = Shared::default();
+        state.lock().revokes_at = Some("tools/list");
+        state.lock().no_refresh = true;
+        let server_ = authority(state.clone()).await;
+        let group = SessionGroup::start(brisk());
+        let params = HttpParams::new(&server_.url).oauth(user(&state));
+        let info = group.connect(server(params)).await.expect("logged in twice");
+        assert_eq!((info.tools, &info.list_error), (1, &None));
+        assert_eq!(state.lock().asked.len(), 2);
+        assert!(group.close().await.all_well());
     })
     .await;
 }
