@@ -2,16 +2,14 @@
 
 use crate::fused::fused;
 use crate::opaque::opaque;
+use crate::region::Waiting;
 use crate::region::ambient::{self, InChild};
 use crate::region::look;
 use crate::region::quiet;
 use crate::region::request;
 use crate::region::time;
-use crate::region::wait;
-use crate::region::{self, Node, Waiting};
 #[cfg(debug_assertions)]
 use crate::report::{Report, report};
-use crate::sync::Arc;
 #[cfg(debug_assertions)]
 use crate::sync::Global;
 use std::future::Future;
@@ -85,7 +83,8 @@ pub fn is_stop_requested() -> bool {
 /// Waits until the current region, or one around it up to a shield, is cancelled.
 ///
 /// A cancelled body is polled once more and then dropped where it is parked (R6): the code after this wait runs
-/// until the next await. The wait never resolves in an exit, which is shielded. It waits for the deadlines and graces
+/// until the next await. The current region is the one in which it is polled first; after that one has been left, the nearest
+/// live region around it counts. The wait never resolves in an exit, which is shielded. It waits for the deadlines and graces
 /// that it depends on itself, because the runs that have them may not be polled (R11).
 ///
 /// If no region of `moored` is current at its first poll, as in a task that another library has spawned, it never
@@ -102,7 +101,8 @@ pub fn cancelled() -> CurrentCancelled {
 }
 
 /// Waits until the current region, or one around it, is asked to wind down with `stop` (R13). Shields do
-/// not keep that out.
+/// not keep that out. The current region is the one in which it is polled first; after that one has been left, the nearest live
+/// region around it counts.
 ///
 /// An exit does not get the request, because it winds down already, and has to finish. In an exit this never resolves.
 /// In a region that is entered inside an exit it resolves only for the stop of a region that is inside the exit too.
@@ -223,7 +223,7 @@ fused!(Checkpoint: |checkpoint| checkpoint.state == Step::Done);
 
 opaque!(Checkpoint);
 
-/// A wait for an event of the region in which it is first polled.
+/// A wait for an event of the region in which it is first polled, and after that one was left, of the next around it.
 struct CurrentWait {
     /// `None` before the first poll, and if no region is current then.
     waiting: Option<Waiting>,
@@ -244,7 +244,7 @@ impl CurrentWait {
         }
     }
 
-    fn poll(&mut self, happened: impl FnOnce(&Arc<Node>, &mut region::Wait) -> bool) -> Poll<()> {
+    fn poll(&mut self, happened: impl FnOnce(&mut Waiting) -> Poll<()>) -> Poll<()> {
         if !self.polled {
             self.polled = true;
             let current = ambient::current();
@@ -255,7 +255,7 @@ impl CurrentWait {
             let current = current.filter(|(_, in_exit)| !in_exit).map(|(node, _)| node);
             self.waiting = current.map(Waiting::new);
         }
-        self.waiting.as_mut().map_or(Poll::Pending, |waiting| waiting.poll(happened))
+        self.waiting.as_mut().map_or(Poll::Pending, happened)
     }
 
     fn is_done(&self) -> bool {
@@ -283,7 +283,7 @@ impl Future for CurrentCancelled {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll(|node, wait| wait::poll_cancelled(node, wait, cx))
+        self.0.poll(|waiting| waiting.poll_cancelled_around(cx))
     }
 }
 
@@ -299,7 +299,7 @@ impl Future for StopRequested {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll(|node, wait| wait::poll_stopped(node, wait, cx.waker()))
+        self.0.poll(|waiting| waiting.poll_stopped_around(cx.waker()))
     }
 }
 

@@ -160,6 +160,6 @@ pub(crate) use owner::current_task;
 pub(crate) use phase::Phase;
 pub(crate) use run::Run;
 pub(crate) use tally::{Caught, ExitError};
-pub(crate) use wait::{Wait, Waiting};
+pub(crate) use wait::Waiting;
 #[cfg(test)]
 pub(crate) use walk::steps_of;

@@ -25,7 +25,8 @@ pub struct Region {
     pub entered_at: String,
     /// The time since it was entered.
     pub open_for: Duration,
-    /// Its current wait: its body, its children, exits that it adopted, or an exit of its own.
+    /// Its current wait: its body, its children, or guards if no child is inside, exits that it adopted, or an exit of its
+    /// own.
     pub waits_for: String,
     /// The duration of that wait.
     pub waiting_for: Duration,
@@ -84,10 +85,11 @@ pub struct Exit {
 }
 
 impl Region {
-    /// `clocks` has the present instant of each clock.
+    /// `encloses` tells whether there are regions inside it; `clocks` has the present instant of each clock.
     pub(super) fn of(
         found: &Found,
         depth: usize,
+        encloses: bool,
         running: Vec<Exit>,
         now: Instant,
         clocks: &[Option<Instant>],
@@ -98,7 +100,7 @@ impl Region {
             owner: found.owner.as_ref().map(ToString::to_string),
             entered_at: found.entered_at.map_or_else(String::new, ToString::to_string),
             open_for: now.saturating_duration_since(found.entered),
-            waits_for: waits_for(found.phase, &running),
+            waits_for: waits_for(found.phase, encloses, &running),
             waiting_for: now.saturating_duration_since(found.since),
             leaving: found.phase != Phase::Body,
             cancelled: found.cancelled.is_some(),
@@ -153,11 +155,13 @@ fn left(until: Option<Instant>, now: Option<Instant>) -> Option<Duration> {
     Some(until?.saturating_duration_since(now?))
 }
 
-fn waits_for(phase: Phase, running: &[Exit]) -> String {
+fn waits_for(phase: Phase, encloses: bool, running: &[Exit]) -> String {
     let adopted = || running.iter().filter(|exit| exit.adopted);
     match phase {
         Phase::Body => "its body".to_owned(),
-        Phase::Children => "its children".to_owned(),
+        Phase::Children if encloses => "its children".to_owned(),
+        // Its guards, or children that their executor has not polled yet: neither is a region.
+        Phase::Children => "its children or guards".to_owned(),
         Phase::Exit(at) => format!("the exit registered at {at}"),
         Phase::Adopted => match (adopted().next(), adopted().count()) {
             (Some(exit), 1) => {

@@ -38,10 +38,12 @@ pub fn snapshot() -> Snapshot {
     }
     let mut open = Vec::new();
     let mut roots = Vec::new();
-    for (found, depth) in outermost_first(scan.regions) {
+    let mut regions = outermost_first(scan.regions).into_iter().peekable();
+    while let Some((found, depth)) = regions.next() {
         close_to(level(depth), &mut open, &mut roots);
         let running = running.remove(&Some(found.number)).unwrap_or_default();
-        open.push(Region::of(&found, depth, running, now, &clocks));
+        let encloses = regions.peek().is_some_and(|(_, next)| *next > depth);
+        open.push(Region::of(&found, depth, encloses, running, now, &clocks));
     }
     close_to(0, &mut open, &mut roots);
     // Also the exits of regions that were left between the scan of the regions and that of the exits.

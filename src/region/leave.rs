@@ -9,7 +9,7 @@
 
 use super::ambient;
 use super::exits::Exits;
-use super::flags::{CANCELLED, ENTERED, INBOX, LEFT, SHELTERED, SHIELD};
+use super::flags::{ENTERED, INBOX, LEFT, SHELTERED, SHIELD};
 use super::links;
 use super::links::Links;
 use super::look;
@@ -225,12 +225,9 @@ fn after_leaving(node: &Arc<Node>, Leave { waker, ties }: Leave) {
 
 #[cold]
 fn cut(node: &Arc<Node>, Ties { waiters, links, outlives_parent }: Ties) {
-    let waiters = waiters.into_iter().flat_map(Taken::into_wakers);
-    if node.has(CANCELLED) {
-        // They wait for this; see `Waiting::wait_for_end`.
-        wake_all(waiters);
-    } else {
-        unwind::drop_each_quietly(waiters);
+    if let Some(waiters) = waiters {
+        // Those that were lent to this region go on with the region around (invariant 4 of `wait`).
+        wake_all(waiters.into_wakers());
     }
     if has_held_off(node) {
         // Before the regions inside are linked farther out, because they look then (invariant 3).

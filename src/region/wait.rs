@@ -7,14 +7,16 @@
 //! 2. A waiter's key is its own until the waiters are taken: `calls` counts the takes, and a wait with an older number has no
 //!    key.
 //! 3. A region with a waiter is linked outwards, so that a cancellation around it reaches it (invariant 5 of the room).
+//! 4. A region that is left wakes its waiters: a wait that was lent to it goes on with the region around.
 
-use super::flags::{CANCELLED, ENTERED, LEFT, STOP, TIMED};
+use super::flags::{CANCELLED, ENTERED, LEFT, SHELTERED, STOP, TIMED};
 use super::links;
 use super::look;
 use super::node::Node;
 use super::quiet;
 use super::time;
 use super::time::WaitTimers;
+use super::walk;
 use crate::sync::{Arc, Ordering};
 use crate::wakers::Mark;
 use std::fmt;
@@ -58,6 +60,44 @@ impl Waiting {
         Poll::Ready(())
     }
 
+    /// As [`poll_cancelled`] with [`poll`](Waiting::poll); after the region was left, for the nearest live region around it.
+    #[inline]
+    pub(crate) fn poll_cancelled_around(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match rests(&self.node, &self.wait, cx) {
+            true => Poll::Pending,
+            false => self.poll_around(&mut |node, wait| poll_anew(node, wait, cx)),
+        }
+    }
+
+    /// As [`poll_cancelled_around`](Waiting::poll_cancelled_around), for a stop.
+    pub(crate) fn poll_stopped_around(&mut self, waker: &Waker) -> Poll<()> {
+        self.poll_around(&mut |node, wait| poll_stopped(node, wait, waker))
+    }
+
+    #[inline(never)]
+    fn poll_around(&mut self, happened: &mut dyn FnMut(&Arc<Node>, &mut Wait) -> bool) -> Poll<()> {
+        loop {
+            if self.poll(&mut *happened).is_ready() {
+                return Poll::Ready(());
+            }
+            if !self.goes_outwards() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// If the region was left, the wait is one for the nearest live region around it from now on, as a region inside is
+    /// (R1). A region that was entered in an exit has none that counts.
+    fn goes_outwards(&mut self) -> bool {
+        if self.node.flags() & (LEFT | SHELTERED) != LEFT {
+            return false;
+        }
+        let Some(around) = walk::live_parent(&self.node) else { return false };
+        forget(&self.node, &mut self.wait);
+        (self.node, self.wait) = (around, Wait::default());
+        true
+    }
+
     /// Waits in a region that is cancelled until it is left, or the cancelled region around it; returns whether it is still
     /// cancelled after the waker was registered (invariant 1).
     pub(crate) fn wait_for_end(&mut self, cx: &mut Context<'_>) -> bool {
@@ -91,8 +131,13 @@ impl fmt::Debug for Waiting {
 /// Registers a waiter, or returns `true` if the region is cancelled.
 #[inline]
 pub(crate) fn poll_cancelled(node: &Arc<Node>, wait: &mut Wait, cx: &mut Context<'_>) -> bool {
-    let as_it_was = !node.has(CANCELLED) && waits(node, wait, cx.waker()) && quiet::is_quiet(node);
-    !as_it_was && poll_anew(node, wait, cx)
+    !rests(node, wait, cx) && poll_anew(node, wait, cx)
+}
+
+/// Whether nothing has happened since the last poll. A region that was left has taken its waiters (invariant 4).
+#[inline]
+fn rests(node: &Node, wait: &Wait, cx: &Context<'_>) -> bool {
+    !node.has(CANCELLED) && waits(node, wait, cx.waker()) && quiet::is_quiet(node)
 }
 
 /// Looks after it has registered (invariant 1).

@@ -1,14 +1,20 @@
 //! The texts of docs/errors.md: each is made here, and stands there.
 
 use crate::support::{boom, hand, yield_now};
-use moored::{CancelScope, ChildError, ExitStack, TaskGroup, fail_after, task};
+use moored::{
+    CancelScope, ChildError, Clock, ExitStack, Sleep, TaskGroup, fail_after, local, task,
+};
 use std::future::pending;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+fn page() -> String {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
+    std::fs::read_to_string(page).unwrap()
+}
 
 /// Whether one of the document's texts matches; a part between `‹` and `›` matches any text.
 fn documented(text: &str) -> bool {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
-    let page = std::fs::read_to_string(page).unwrap();
+    let page = page();
     let quoted = page.split('`').skip(1).step_by(2);
     quoted.filter(|pattern| !pattern.contains('\n')).any(|pattern| fits(pattern, text))
 }
@@ -134,4 +140,74 @@ fn every_text_of_a_recorded_panic_stands_in_the_document_and_names_the_child() {
         assert!(text.contains(&format!("errors.rs:{spawned_at}:")), "{text}");
     }))
     .drive();
+}
+
+/// The error of an exit of `failed` stands in the document after the text that every failed exit has.
+#[track_caller]
+fn own_error_is_documented(failed: impl ToString) {
+    let text = failed.to_string();
+    let own = text.split_once(" failed: ").expect("an exit has failed").1.replace('`', "'");
+    assert!(page().contains(&format!("failed: {own}`")), "not in docs/errors.md: {own}");
+}
+
+#[test]
+fn every_error_that_this_crate_gives_an_exit_stands_in_the_document() {
+    struct Broken;
+    impl Clock for Broken {
+        fn now(&self) -> Instant {
+            panic!("‹text›")
+        }
+        fn sleep_until(&self, _: Instant) -> Sleep {
+            unreachable!()
+        }
+    }
+    let bounded = ExitStack::new().grace(Duration::from_secs(1));
+    let run = bounded.run(async {
+        bounded.defer(yield_now());
+        Ok::<_, &str>(())
+    });
+    own_error_is_documented(hand(task(run).clock(Broken)).drive().unwrap_err());
+
+    let stack = ExitStack::new();
+    let mut run = hand(stack.run(async {
+        local::ExitStack::new().defer(pending::<()>());
+        yield_now().await;
+        Ok::<_, &str>(())
+    }));
+    std::thread::scope(|threads| threads.spawn(|| run.pending()).join().unwrap());
+    own_error_is_documented(run.ready().unwrap_err());
+
+    struct AtTheEnd(std::sync::mpsc::Sender<String>);
+    impl Drop for AtTheEnd {
+        fn drop(&mut self) {
+            let stack = local::ExitStack::new();
+            stack.defer(async {});
+            self.0.send(hand(stack.close()).drive().unwrap_err().to_string()).unwrap();
+        }
+    }
+    thread_local! {
+        static AT_THE_END: std::cell::OnceCell<AtTheEnd> = const { std::cell::OnceCell::new() };
+    }
+    let (ended, text) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(|| {
+        AT_THE_END.with(|at| assert!(at.set(AtTheEnd(ended)).is_ok()));
+        // The thread-locals of this crate come later, and are dropped before.
+        local::ExitStack::new().defer(async {});
+    });
+    thread.join().unwrap();
+    own_error_is_documented(text.recv().unwrap());
+}
+
+#[test]
+fn the_text_of_a_child_that_came_after_the_first_success_stands_in_the_document() {
+    let group: TaskGroup<'_, ()> = TaskGroup::new().first_success();
+    let mut slower = hand(group.run(async {
+        let slower = group.spawn(pending::<Result<(), ()>>());
+        group.spawn_detached(async { Ok(()) });
+        Ok(slower.join().await)
+    }));
+    let Err(ChildError::Cancelled(reason)) = slower.drive().unwrap() else { panic!() };
+    let text = "cancelled with its parent: another child succeeded first (by ‹task› at ‹place›)";
+    assert!(page().contains(&format!("| `{text}` |")), "not in docs/errors.md: {text}");
+    assert!(fits(text, &reason.to_string()), "{reason}");
 }

@@ -46,7 +46,7 @@ mod in_flight;
 mod kept_shields;
 mod late_requests;
 mod leaks;
-mod lent_checkpoints;
+mod lent_waits;
 mod limits;
 mod local;
 mod moved;

@@ -288,6 +288,25 @@ fn what_has_been_leaving_for_long_is_told_with_the_path_from_the_root_and_only_w
 }
 
 #[test]
+fn a_group_that_waits_for_a_guard_is_not_told_of_as_waiting_for_a_child() {
+    let group: TaskGroup<'_, ()> = TaskGroup::new().named("hangs-guard");
+    let guard = group.spawner().guard().unwrap();
+    let mut run = hand(group.run(async { Ok(()) }));
+    run.pending();
+    let waits_for = || {
+        let open = inspect::snapshot();
+        named(open.regions(), "hangs-guard").unwrap().waits_for.clone()
+    };
+    assert_eq!(waits_for(), "its children or guards");
+    group.spawner().spawn_detached(pending::<Result<(), ()>>()).unwrap();
+    run.pending();
+    assert_eq!(waits_for(), "its children");
+    group.cancel();
+    run.drive().unwrap();
+    drop(guard);
+}
+
+#[test]
 fn a_group_that_waits_for_a_child_that_goes_on_is_told_of_as_leaving() {
     let group: TaskGroup<'_, ()> = TaskGroup::new().named("hangs-children");
     let mut run = hand(group.run(async {

@@ -1,11 +1,15 @@
-//! Checkpoints in a collection that was lent to a cancelled body: they go on when the cancelled region has been left (R7).
+//! Waits in a collection that was lent to a body. A checkpoint goes on when the cancelled region has been left (R7); a wait
+//! for a request goes on with the region around (R1).
 
-use crate::support::hand;
+use crate::support::{hand, poll_once, yield_now};
 use futures::StreamExt;
-use futures::future::{join, pending};
+use futures::future::{join, pending, select};
 use futures::stream::FuturesUnordered;
 use moored::testing::MockClock;
-use moored::{CancelScope, ExitStack, TaskGroup, checkpoint, move_on_after, shield, task};
+use moored::{
+    CancelScope, ExitStack, TaskGroup, cancelled, checkpoint, fail_after, move_on_after, shield,
+    stop_requested, task,
+};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -135,4 +139,106 @@ fn r12_a_checkpoint_beside_a_shield_waits_without_polls() {
     run.pending();
     run.pending();
     assert_eq!(run.wakes.count(), wakes);
+}
+
+#[test]
+fn r01_a_wait_for_a_stop_that_was_lent_to_a_time_limit_goes_on_with_the_region_around() {
+    let clock = MockClock::new();
+    let scope = CancelScope::new();
+    let body = async {
+        let mut lent = FuturesUnordered::<Member<'_>>::new();
+        lent.push(Box::pin(async {
+            stop_requested().await;
+            7
+        }));
+        assert_eq!(move_on_after(Duration::from_secs(1), lent.next()).await, None);
+        let (ended, ()) = join(lent.next(), async {
+            yield_now().await;
+            scope.stop();
+        })
+        .await;
+        ended
+    };
+    let mut run = hand(task(scope.run(body)).clock(clock.clone()));
+    run.idle();
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(run.drive().unwrap(), Some(7));
+}
+
+#[test]
+fn r01_one_wait_for_a_stop_serves_a_loop_of_time_limits() {
+    let clock = MockClock::new();
+    let scope = CancelScope::new();
+    let mut run = hand(
+        task(scope.run(async {
+            let mut stop = Box::pin(stop_requested());
+            let mut rounds = 0;
+            loop {
+                rounds += 1;
+                let step = select(&mut stop, Box::pin(pending::<()>()));
+                if fail_after(Duration::from_secs(1), step).await.is_ok() {
+                    return rounds;
+                }
+            }
+        }))
+        .clock(clock.clone()),
+    );
+    for _ in 0..3 {
+        run.idle();
+        clock.advance(Duration::from_secs(1));
+    }
+    run.idle();
+    scope.stop();
+    assert_eq!(run.drive().unwrap(), 4);
+}
+
+#[test]
+fn r01_a_wait_that_was_lent_to_regions_that_have_ended_goes_on_with_the_region_around() {
+    let scope = CancelScope::new();
+    let mut run = hand(scope.run(async {
+        let (mut stop, mut end) = (Box::pin(stop_requested()), Box::pin(cancelled()));
+        let (stack, entered) = (ExitStack::new(), CancelScope::new().enter().unwrap());
+        let body = shield(async {
+            assert!(poll_once(&mut stop).await.is_pending());
+            assert!(poll_once(&mut end).await.is_pending());
+            Ok::<_, ()>(())
+        });
+        stack.run(entered.run(task(body))).await.unwrap().unwrap();
+        entered.exit().unwrap();
+        join(stop, async {
+            yield_now().await;
+            scope.stop();
+        })
+        .await;
+        join(end, async {
+            yield_now().await;
+            scope.cancel();
+        })
+        .await;
+    }));
+    run.drive().unwrap();
+}
+
+#[test]
+fn r14_a_wait_that_was_lent_to_a_region_in_an_exit_does_not_look_out_of_the_exit() {
+    let scope = CancelScope::new();
+    scope.stop();
+    let mut run = hand(scope.run(async {
+        let stack = ExitStack::new();
+        let exit = async {
+            let (mut stop, mut end) = (Box::pin(stop_requested()), Box::pin(cancelled()));
+            let inner = CancelScope::new();
+            let body = inner.run(async {
+                assert!(poll_once(&mut stop).await.is_pending());
+                assert!(poll_once(&mut end).await.is_pending());
+            });
+            body.await.unwrap();
+            assert!(poll_once(&mut stop).await.is_pending());
+            assert!(poll_once(&mut end).await.is_pending());
+        };
+        stack.defer(exit);
+        scope.cancel();
+        stack.close().await.unwrap();
+    }));
+    run.drive().unwrap();
 }
