@@ -21,8 +21,9 @@ use crate::params::ServerParams;
 use crate::report::{ErrorReport, Outcome, ServerReport};
 use crate::state::{SessionStage, SessionState};
 
-/// The longest wait of a client's first request for servers whose instructions belong in the answer.
-const INTRODUCED: Duration = Duration::from_secs(2);
+/// The longest wait of a client's first request for servers whose instructions belong in the answer. It is short, because a
+/// server that is down must not hold up the start of a client.
+const INTRODUCED: Duration = Duration::from_millis(500);
 /// The time for which changes are collected before clients are notified.
 const COALESCED: Duration = Duration::from_millis(50);
 
