@@ -44,12 +44,12 @@ pub(super) fn quieten(region: &Node, before: u64, now: u64, timed: u32) {
     if region.has(SHELTERED | SHIELD | LEFT) {
         return;
     }
-    let mut at = walk::live_parent(region);
+    let mut at = walk::parent_in_exit(region);
     while let Some(node) = at {
         let last = is_quiet_in(&node, now) || node.has(SHELTERED | SHIELD);
         // A region that is entered while others are inside it begins an epoch.
         found_quiet(&node, node.quiet.seen(), now, timed);
-        at = if last { None } else { walk::live_parent(&node) };
+        at = if last { None } else { walk::parent_in_exit(&node) };
     }
 }
 

@@ -23,7 +23,7 @@ use super::flags::{
 use super::node::Node;
 use super::quiet;
 use super::walk;
-use super::walk::live_parent;
+use super::walk::{live_parent, parent_in_exit};
 use crate::sync::{Arc, EXPLORED, Ordering, epoch, tidings};
 use std::cell::Cell;
 
@@ -93,7 +93,7 @@ pub(super) fn nearest(region: &Node, sought: Sought, now: u64) -> Result<Arc<Nod
     // A look for a cancellation that finds none marks the regions as quiet instead, unless one of these flags forbids it.
     let leaves_none =
         || sought != Sought::Cancelled || seen.get() & (UNWATCHED | STOP | SHIELD) != 0;
-    let found = seek(region, sought, now, live_parent, leaves_none, |node| {
+    let found = seek(region, sought, now, parent_in_exit, leaves_none, |node| {
         // Read before the flags, because a quiet region is marked `TIMED` before it is marked quiet.
         let quiet = quiet::is_quiet_in(node, now);
         let flags = node.flags();

@@ -92,7 +92,7 @@ impl Waiting {
         if self.node.flags() & (LEFT | SHELTERED) != LEFT {
             return false;
         }
-        let Some(around) = walk::live_parent(&self.node) else { return false };
+        let Some(around) = walk::parent_in_exit(&self.node) else { return false };
         forget(&self.node, &mut self.wait);
         (self.node, self.wait) = (around, Wait::default());
         true

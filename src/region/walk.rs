@@ -37,40 +37,69 @@ pub(super) fn step() {
 /// Regions that were left are walked past once: the parent is set past them (invariant 2), so that a chain of them costs
 /// nothing the next time, and is freed (R19). A region keeps its own task that was left, for its name; a task
 /// keeps a task that was left only for a clock.
+#[inline]
 pub(super) fn live_parent(region: &Node) -> Option<Arc<Node>> {
     step();
     let first = region.parent()?;
     if !first.has(LEFT) {
         return Some(first);
     }
+    past_left(region, first).0
+}
+
+/// As [`live_parent`], for questions about cancellations, stops and times: `None` if the region was entered inside one that was
+/// entered in an exit, and that one was left. The exit's home still does not count then (R14).
+#[inline]
+pub(super) fn parent_in_exit(region: &Node) -> Option<Arc<Node>> {
+    step();
+    let first = region.parent()?;
+    if !first.has(LEFT) {
+        return Some(first);
+    }
+    match past_left(region, first) {
+        (_, true) => None,
+        (parent, false) => parent,
+    }
+}
+
+/// The effective parent of a region whose parent `first` was left, and whether it is outside an exit in which the region was
+/// entered. A region of which that is true is marked as sheltered, because nothing else tells it when the parent is set past the
+/// region that was entered in the exit.
+fn past_left(region: &Node, first: Arc<Node>) -> (Option<Arc<Node>>, bool) {
     let keeps = |task: &Node| {
         !region.is_task() || (task.given_clock().is_some() && region.given_clock().is_none())
     };
     let skips = |node: &mut Arc<Node>| node.has(LEFT) && !(node.is_task() && keeps(node));
     let mut next = Some(Arc::clone(&first));
+    let mut leaves_exit = false;
     while let Some(node) = next.take_if(skips) {
         step();
+        leaves_exit |= node.has(SHELTERED);
         next = node.parent();
     }
     let skipped = {
         let mut inner = region.inner.lock();
         // If the region was handed over meanwhile, its new parent stays.
         let same = inner.parent.as_ref().is_some_and(|parent| Arc::ptr_eq(parent, &first));
+        if same && leaves_exit {
+            region.raise(&inner, SHELTERED);
+        }
         if same { std::mem::replace(&mut inner.parent, next.clone()) } else { None }
     };
     drop((skipped, first));
     while let Some(node) = next.take_if(|node| node.has(LEFT)) {
+        leaves_exit |= node.has(SHELTERED);
         next = node.parent();
     }
-    next
+    (next, leaves_exit)
 }
 
 /// The nearest live region around this one that can be cancelled itself, as far as the exit inside which a region was
 /// entered.
 pub(super) fn cancellable_around(region: &Node) -> Option<Arc<Node>> {
-    let mut at = live_parent(region);
+    let mut at = parent_in_exit(region);
     while let Some(node) = at.take_if(|node| !node.kind.can_be_cancelled()) {
-        at = if node.has(SHELTERED) { None } else { live_parent(&node) };
+        at = if node.has(SHELTERED) { None } else { parent_in_exit(&node) };
     }
     at
 }
@@ -117,8 +146,8 @@ pub(super) fn past_all(region: &Node) -> impl Iterator<Item = Arc<Node>> {
 
 /// The live regions around this one, as far as the next shield, which is the last.
 pub(super) fn around(region: &Node) -> impl Iterator<Item = Arc<Node>> {
-    std::iter::successors(live_parent(region), |node| {
-        if node.has(SHELTERED | SHIELD) { None } else { live_parent(node) }
+    std::iter::successors(parent_in_exit(region), |node| {
+        if node.has(SHELTERED | SHIELD) { None } else { parent_in_exit(node) }
     })
 }
 

@@ -242,3 +242,80 @@ fn r14_a_wait_that_was_lent_to_a_region_in_an_exit_does_not_look_out_of_the_exit
     }));
     run.drive().unwrap();
 }
+
+/// An exit that polls `region` inside `scope` once, and then alone. The home of the exit is cancelled and stopped.
+fn lent_in_an_exit<R: Future<Output = bool> + Send + 'static>(
+    region: impl FnOnce() -> R + Send + 'static,
+) {
+    let home = CancelScope::new();
+    home.stop();
+    let mut run = hand(home.run(async {
+        let stack = ExitStack::new();
+        stack.defer(async {
+            let mut region = Box::pin(region());
+            let (outer, inner) = (CancelScope::new(), CancelScope::new());
+            let lends = async { poll_once(&mut region).await.is_pending() };
+            assert!(outer.run(inner.run(lends)).await.unwrap().unwrap());
+            assert!(region.await);
+        });
+        home.cancel();
+        shield(stack.close()).await.unwrap();
+        7
+    }));
+    assert_eq!(run.drive().unwrap(), 7);
+}
+
+#[test]
+fn r14_a_region_that_was_lent_to_another_one_in_an_exit_is_not_cancelled_with_the_home_of_the_exit()
+{
+    async fn is_asked() -> bool {
+        checkpoint().await;
+        checkpoint().await;
+        moored::is_cancelled()
+            || moored::is_stop_requested()
+            || moored::current_deadline().is_some()
+    }
+    lent_in_an_exit(|| async { !CancelScope::new().run(is_asked()).await.unwrap() });
+    lent_in_an_exit(|| async { !task(is_asked()).await });
+    lent_in_an_exit(|| async { !shield(is_asked()).await });
+    lent_in_an_exit(|| async {
+        !ExitStack::new().run(async { Ok::<_, ()>(is_asked().await) }).await.unwrap()
+    });
+    lent_in_an_exit(|| async {
+        !TaskGroup::new().run(async { Ok::<_, ()>(is_asked().await) }).await.unwrap()
+    });
+    lent_in_an_exit(|| async {
+        let limit = fail_after(Duration::from_secs(3600), async {
+            checkpoint().await;
+            checkpoint().await;
+            moored::is_cancelled()
+        });
+        !limit.await.unwrap()
+    });
+}
+
+#[test]
+fn r14_a_time_limit_that_was_lent_in_an_exit_does_not_see_the_deadline_of_the_home() {
+    let clock = MockClock::new();
+    let home = CancelScope::new().timeout(Duration::from_secs(1));
+    let mut run = hand(
+        task(home.run(async {
+            let stack = ExitStack::new();
+            stack.defer(async {
+                let mut inner = Box::pin(move_on_after(Duration::from_secs(5), pending::<()>()));
+                let first = move_on_after(Duration::ZERO, &mut inner).await;
+                assert_eq!(first, None);
+                assert_eq!(inner.await, None);
+            });
+            shield(stack.close()).await.unwrap();
+        }))
+        .clock(clock.clone()),
+    );
+    run.idle();
+    clock.advance(Duration::from_secs(2));
+    run.idle();
+    clock.advance(Duration::from_secs(2));
+    run.idle();
+    clock.advance(Duration::from_secs(1));
+    run.drive().unwrap();
+}

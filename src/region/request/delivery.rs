@@ -132,7 +132,7 @@ struct Outwards {
 
 impl Outwards {
     fn from(region: &Node, request: u32, last: u32) -> Self {
-        let at = if region.has(last | LEFT) { None } else { walk::live_parent(region) };
+        let at = if region.has(last | LEFT) { None } else { walk::parent_in_exit(region) };
         Outwards { request, last, at }
     }
 
@@ -150,7 +150,7 @@ impl Outwards {
             let _locked = node.inner.lock();
             node.flags() & (self.request | LEFT) == self.request
         };
-        self.at = if node.has(self.last) { None } else { walk::live_parent(node) };
+        self.at = if node.has(self.last) { None } else { walk::parent_in_exit(node) };
         found
     }
 }

@@ -50,7 +50,7 @@ pub(in crate::region) fn earliest(
     let stretches = std::iter::from_fn(move || {
         let Stretch { first, clocked } = stretch(&at.take()?, times);
         at = clocked.filter(|node| !node.has(SHELTERED | SHIELD));
-        at = at.take().and_then(|node| walk::live_parent(&node));
+        at = at.take().and_then(|node| walk::parent_in_exit(&node));
         Some(first)
     });
     stretches.flatten()
@@ -58,7 +58,7 @@ pub(in crate::region) fn earliest(
 
 /// Whether a time around `region`, by the clock that is nearest there, has come by `now`.
 pub(super) fn has_come_around(region: &Node, now: Instant) -> bool {
-    let first = walk::live_parent(region).and_then(|around| stretch(&around, Times::All).first);
+    let first = walk::parent_in_exit(region).and_then(|around| stretch(&around, Times::All).first);
     first.is_some_and(|(due, _)| due <= now)
 }
 
@@ -75,7 +75,7 @@ fn stretch(from: &Arc<Node>, times: Times) -> Stretch {
         if node.is_clocked() && node.given_clock().is_some() {
             found.clocked = Some(Arc::clone(&node));
         } else if !node.has(SHELTERED | SHIELD) {
-            at = walk::live_parent(&node);
+            at = walk::parent_in_exit(&node);
         }
         let due = due(&node, times);
         passed.push((node, due));
