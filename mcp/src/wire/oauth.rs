@@ -122,7 +122,8 @@ impl Authority {
     /// Gets a token that also has the scope named by the challenges. `before` is the number of earlier refusals of the
     /// request.
     pub(crate) async fn upgrade(&self, challenges: &[String], before: u32, visit: &Visit) -> Token {
-        let required = challenges.iter().map(|it| WWWAuthenticateParams::parse(it, &self.base));
+        let read = |it: &String| WWWAuthenticateParams::parse(&without_spaces(it), &self.base);
+        let required = challenges.iter().map(read);
         let required = required.filter_map(|params| params.scope).collect::<Vec<_>>().join(" ");
         let upgraded = async {
             if before == 0 {
@@ -178,7 +179,7 @@ pub(crate) fn is_insufficient_scope(challenges: &[String]) -> bool {
     challenges.iter().any(|challenge| {
         let base = reqwest::Url::parse("http://localhost/");
         base.is_ok_and(|base| {
-            WWWAuthenticateParams::parse(challenge, &base).is_insufficient_scope()
+            WWWAuthenticateParams::parse(&without_spaces(challenge), &base).is_insufficient_scope()
         })
     })
 }
@@ -203,8 +204,8 @@ async fn begin(
     base: &reqwest::Url,
     challenges: &[String],
 ) -> (AuthorizationManager, Result<(), Failed>) {
-    let challenge = challenges.iter().find_map(|it| bearer(it));
-    let metadata = match manager.resolve_metadata_from_challenge(challenge).await {
+    let challenge = challenges.iter().find_map(|it| bearer(it)).map(without_spaces);
+    let metadata = match manager.resolve_metadata_from_challenge(challenge.as_deref()).await {
         Ok(resolution) => resolution.metadata,
         Err(error) => return (manager, Err(error.into())),
     };
@@ -240,6 +241,25 @@ async fn begin(
         }
         Grant::Stored => (manager, Err(AuthError::AuthorizationRequired.into())),
     }
+}
+
+/// A challenge without the spaces that a server may put around `=` (RFC 9110, section 11.2), which rmcp does not expect.
+fn without_spaces(challenge: &str) -> String {
+    let mut text = String::with_capacity(challenge.len());
+    let (mut is_quoted, mut is_escaped, mut is_after_equals) = (false, false, false);
+    for character in challenge.chars() {
+        match character {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            ' ' | '\t' if !is_quoted && is_after_equals => continue,
+            '=' if !is_quoted => text.truncate(text.trim_end_matches([' ', '\t']).len()),
+            _ => {}
+        }
+        is_after_equals = character == '=' && !is_quoted;
+        text.push(character);
+    }
+    text
 }
 
 /// The part of a header from its challenge `Bearer` on. One header may have several challenges.
@@ -479,6 +499,20 @@ mod tests {
         ] {
             assert_eq!(bearer(header), wanted, "{header}");
         }
+    }
+
+    #[test]
+    fn a_challenge_is_read_with_spaces_around_its_equals_signs() {
+        for (came, read) in [
+            ("Bearer a = \"b = c\" , d\t=e", "Bearer a=\"b = c\" , d=e"),
+            (r#"Bearer a="\" = " , b= c"#, r#"Bearer a="\" = " , b=c"#),
+            ("Bearer", "Bearer"),
+            ("\u{e9} = \u{e9}", "\u{e9}=\u{e9}"),
+        ] {
+            assert_eq!(without_spaces(came), read);
+        }
+        let spaced = ["Bearer error = \"insufficient_scope\"".to_owned()];
+        assert!(is_insufficient_scope(&spaced));
     }
 
     #[test]
