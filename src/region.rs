@@ -48,7 +48,7 @@
 //! | 0 | `stamp` | owner and place of a region without a node, in one word |
 //! | 0 | `tally` | the failures and the panic of one region |
 //! | 0 | `crowd` | work that is polled side by side: exits and waves |
-//! | 0 | `keyed` | values at keys that are used again |
+//! | 0 | `keyed` | values at keys, in the order in which they came |
 //! | 0 | `exits` | the exits that a region has not begun, as a list |
 //! | 0 | `quiet/word` | the words in which most questions end |
 //! | 0 | `time/limits` | times as they were set, and graces that have begun |

@@ -1,95 +1,65 @@
-//! Values at keys that are used again, in a list: a walk over all of them passes no key without a value.
+//! Values at keys, in the order in which they came. A walk over all of them passes fewer keys without a value than with one.
 //!
-//! A slab passes each of those. In a scope with 10,000 shields that end one after the other, each poll looks for the first one
-//! that is left, and would pass the keys of all that have ended (R19).
+//! A slab passes every key that it ever had. In a scope with 10,000 shields that end one after the other, each poll looks for the
+//! first one that is left, and would pass the keys of all that have ended (R19).
 //!
 //! # Invariants
 //!
-//! 1. Each entry is in one of two lists: that of the entries with a value, in the order in which the values came, or that of the
-//!    entries without one.
-//! 2. The key of a value stays the same until the value is removed.
+//! 1. The keys grow along the list. So a value is found by its key, and a key without a value can be taken out of the list.
+//! 2. The key of a value stays the same until the value is removed. A later value may get the same key.
 
-/// No key: the end of a list.
-const NONE: u32 = u32::MAX;
+/// The largest key: the owner of a list adds one to it, and has one number for no key.
+const LAST: u32 = u32::MAX - 2;
 
 pub(super) struct Keyed<T> {
-    entries: Vec<KeyedEntry<T>>,
-    len: u32,
-    first: u32,
-    last: u32,
-    /// The first entry without a value.
-    free: u32,
-}
-
-struct KeyedEntry<T> {
-    value: Option<T>,
-    before: u32,
-    next: u32,
+    entries: Vec<(u32, Option<T>)>,
+    /// The number of values.
+    len: usize,
 }
 
 impl<T> Default for Keyed<T> {
     fn default() -> Self {
-        Keyed { entries: Vec::new(), len: 0, first: NONE, last: NONE, free: NONE }
+        Keyed { entries: Vec::new(), len: 0 }
     }
 }
 
 impl<T> Keyed<T> {
     pub(super) fn len(&self) -> usize {
-        self.len as usize
+        self.len
     }
 
-    /// The values, in the order in which they came.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        let entry = |key: u32| self.entries.get(key as usize);
-        std::iter::successors(entry(self.first), move |at| entry(at.next))
-            .filter_map(|at| at.value.as_ref())
+        self.entries.iter().filter_map(|(_, value)| value.as_ref())
     }
 
     pub(super) fn into_values(self) -> impl Iterator<Item = T> {
-        self.entries.into_iter().filter_map(|entry| entry.value)
+        self.entries.into_iter().filter_map(|(_, value)| value)
     }
 
-    /// Returns the key of the value: that of an entry without one, if there is such an entry (invariant 1).
+    /// Returns the key of the value.
     pub(super) fn insert(&mut self, value: T) -> u32 {
-        let entry = KeyedEntry { value: Some(value), before: self.last, next: NONE };
-        let key = self.free;
-        let key = match self.entries.get_mut(key as usize) {
-            Some(free) => {
-                self.free = std::mem::replace(free, entry).next;
-                key
-            }
-            None => {
-                self.entries.push(entry);
-                u32::try_from(self.entries.len() - 1).expect("memory has not so many values")
-            }
-        };
-        *self.next_of(self.last) = key;
-        self.last = key;
         self.len += 1;
+        let next = self.entries.last().map_or(0, |(last, _)| last + 1);
+        if next <= LAST {
+            self.entries.push((next, Some(value)));
+            return next;
+        }
+        // The first key that is not in the list is the index of the entry in its place (invariant 1).
+        let is_free = |(at, key): &(usize, u32)| self.entries[*at].0 != *key;
+        let (at, key) = (0..).zip(0..).find(is_free).expect("memory has not so many values");
+        self.entries.insert(at, (key, Some(value)));
         key
     }
 
-    /// Removes the value at `key`, if `is_it` holds for it. No other value moves (invariant 2).
+    /// Removes the value at `key`, if `is_it` holds for it. The other values keep their keys (invariant 2).
     pub(super) fn remove_if(&mut self, key: u32, is_it: impl FnOnce(&mut T) -> bool) -> Option<T> {
-        let entry = self.entries.get_mut(key as usize)?;
-        let value = entry.value.take_if(is_it)?;
-        let (before, next) = (entry.before, std::mem::replace(&mut entry.next, self.free));
-        self.free = key;
+        let at = self.entries.binary_search_by_key(&key, |(key, _)| *key).ok()?;
+        let value = self.entries[at].1.take_if(is_it)?;
         self.len -= 1;
-        *self.next_of(before) = next;
-        match self.entries.get_mut(next as usize) {
-            Some(entry) => entry.before = before,
-            None => self.last = before,
+        if self.len <= self.entries.len() / 2 {
+            self.entries.retain(|(_, value)| value.is_some());
         }
         Some(value)
-    }
-
-    /// The key that follows `key` in the list of values; of `NONE`, the first one.
-    fn next_of(&mut self, key: u32) -> &mut u32 {
-        match self.entries.get_mut(key as usize) {
-            Some(entry) => &mut entry.next,
-            None => &mut self.first,
-        }
     }
 }
 
@@ -107,15 +77,23 @@ mod tests {
             assert_eq!(all.remove_if(keys[value], |_| true), None);
         }
         assert_eq!(all.iter().copied().collect::<Vec<_>>(), [1, 3, 4]);
-        assert_eq!(all.insert(6), keys[2], "a key is used again");
+        let last = all.insert(6);
         assert_eq!((all.len(), all.iter().copied().collect::<Vec<_>>()), (4, vec![1, 3, 4, 6]));
-        for key in [keys[2], keys[1], keys[4], keys[3]] {
+        for key in [last, keys[1], keys[4], keys[3]] {
             assert!(all.remove_if(key, |_| true).is_some());
         }
         assert_eq!((all.len(), all.iter().next()), (0, None));
         let only = all.insert(7);
-        assert_eq!(all.iter().copied().collect::<Vec<_>>(), [7]);
         assert_eq!(all.remove_if(only + 10, |_| true), None);
         assert_eq!(all.into_values().collect::<Vec<_>>(), [7]);
+    }
+
+    #[test]
+    fn the_keys_do_not_end() {
+        let entries = vec![(0, Some(0)), (1, Some(1)), (LAST, Some(2))];
+        let mut all = Keyed { entries, len: 3 };
+        let key = all.insert(3);
+        assert_eq!(all.iter().copied().collect::<Vec<_>>(), [0, 1, 3, 2]);
+        assert_eq!(all.remove_if(key, |value| *value == 3), Some(3));
     }
 }
