@@ -33,10 +33,8 @@ use super::time::clock;
 use crate::identity::Identity;
 use crate::sync::Arc;
 use crate::unwind;
-use crate::wrong_task::Misuse;
 use pin_project_lite::pin_project;
 use std::future::Future;
-use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -58,24 +56,11 @@ struct EnteredLight {
     around: Option<(Arc<Node>, bool)>,
 }
 
-/// The draft of a lone region.
-pub(crate) trait Drafted {
-    fn parts(&self) -> Parts<'_>;
-
-    /// Enters the region without a node, if that is possible.
-    fn enter(&self, at: &'static Location<'static>) -> Result<Option<Light>, Box<Misuse>>;
-}
-
 /// The draft of a task or a time limit.
-impl Drafted for Draft {
+impl NodeSource for Draft {
     #[inline]
     fn parts(&self) -> Parts<'_> {
         Parts::Lone(self)
-    }
-
-    #[inline(always)]
-    fn enter(&self, at: &'static Location<'static>) -> Result<Option<Light>, Box<Misuse>> {
-        Ok(self.light(at))
     }
 }
 
@@ -86,7 +71,7 @@ impl<D, T: Default> Lone<D, T> {
     }
 }
 
-impl<D: Drafted, T: LoneTimer> Lone<D, T> {
+impl<D: NodeSource, T: LoneTimer> Lone<D, T> {
     #[inline(always)]
     fn each(self: Pin<&mut Self>) -> LoneRef<'_> {
         let this = self.project();
@@ -95,7 +80,7 @@ impl<D: Drafted, T: LoneTimer> Lone<D, T> {
     }
 }
 
-impl<D: Drafted, T: LoneTimer> NodeSource for Lone<D, T> {
+impl<D: NodeSource, T: LoneTimer> NodeSource for Lone<D, T> {
     #[inline]
     fn parts(&self) -> Parts<'_> {
         self.draft.parts()
@@ -106,7 +91,7 @@ impl<D: Drafted, T: LoneTimer> NodeSource for Lone<D, T> {
     }
 }
 
-impl<D: Drafted, T: LoneTimer> QuickSource for Lone<D, T> {
+impl<D: NodeSource, T: LoneTimer> QuickSource for Lone<D, T> {
     const HAS_TIMER: bool = true;
 
     #[inline(always)]
@@ -121,7 +106,7 @@ impl<D: Drafted, T: LoneTimer> QuickSource for Lone<D, T> {
         }
         let light = match &self.entered {
             Some(entered) => entered.light,
-            None => match self.draft.enter(frame.at()) {
+            None => match self.draft.parts().enter_light(frame.at()) {
                 Ok(Some(light)) => light,
                 Ok(None) => return Quick::GoOn,
                 Err(misuse) => {

@@ -6,7 +6,7 @@
 //!    whose first use is no run gets its node there and then; the stamp decides which of two first uses comes first (R2).
 //! 2. A stack with a name, a grace or a cap has its node from the start, so an exit without a node has no time.
 
-use super::{Drafted, LoneRef};
+use super::LoneRef;
 use crate::reason::Leaving;
 use crate::region::ambient::Light;
 use crate::region::draft::{Draft, OfStack};
@@ -14,23 +14,16 @@ use crate::region::exit;
 use crate::region::frame;
 use crate::region::frame::{Ended, Frame, Progress, Quick};
 use crate::region::own_exits::OwnExits;
-use crate::region::run::Parts;
+use crate::region::run::{NodeSource, Parts};
 use crate::region::tally::Tally;
 use crate::sync::Arc;
-use crate::wrong_task::Misuse;
-use std::panic::Location;
 use std::task::Context;
 
 /// The draft of a stack, and its exits.
-impl Drafted for (&Draft<OfStack>, &OwnExits) {
+impl NodeSource for (&Draft<OfStack>, &OwnExits) {
     #[inline]
     fn parts(&self) -> Parts<'_> {
         Parts::Stack(self.0, self.1)
-    }
-
-    #[inline(always)]
-    fn enter(&self, at: &'static Location<'static>) -> Result<Option<Light>, Box<Misuse>> {
-        self.0.enter_light(at, self.1)
     }
 }
 

@@ -1,11 +1,14 @@
 //! The source of a run's node.
 
+use crate::region::ambient::Light;
 use crate::region::body::{Body, InPlace};
 use crate::region::draft::{Draft, OfStack};
 use crate::region::frame;
 use crate::region::frame::{Frame, Quick};
 use crate::region::own_exits::OwnExits;
+use crate::wrong_task::Misuse;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::Context;
 
@@ -26,6 +29,19 @@ impl<'a> Parts<'a> {
     #[inline]
     pub(in crate::region) fn exits(self) -> Option<&'a OwnExits> {
         if let Parts::Stack(_, exits) = self { Some(exits) } else { None }
+    }
+
+    /// Enters the region without a node, if that is possible.
+    #[inline(always)]
+    pub(in crate::region) fn enter_light(
+        self,
+        at: &'static Location<'static>,
+    ) -> Result<Option<Light>, Box<Misuse>> {
+        match self {
+            Parts::Stack(draft, exits) => draft.enter_light(at, exits),
+            Parts::Lone(draft) | Parts::Shared(draft) => Ok(draft.light(at)),
+            Parts::Node => Ok(None),
+        }
     }
 
     /// The region has been left.
