@@ -6,6 +6,7 @@ mod gate;
 mod guard;
 mod handle;
 mod hub;
+mod in_task;
 mod ledger;
 mod list;
 mod member;
@@ -33,6 +34,7 @@ pub use values::Values;
 
 pub(crate) use common::common;
 pub(crate) use hub::Hub;
+pub(crate) use in_task::{in_task, in_task_from_anywhere};
 pub(crate) use ledger::Policy;
 pub(crate) use shared::WeakShared;
 pub(crate) use start::{Handshake, started};

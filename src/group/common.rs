@@ -2,8 +2,7 @@
 //! questions about it.
 //!
 //! [`TaskGroup`](crate::TaskGroup) and [`local::TaskGroup`](crate::local::TaskGroup) are two types, because the children of
-//! the first are `Send`. So a macro defines these methods for both. Methods that spawn are written out in both, because the
-//! compiler shows their bounds in the error for a child that does not meet them.
+//! the first are `Send`. So a macro defines these methods for both; `in_task` does so for those that spawn.
 
 use super::TaskGroup;
 use crate::region::Node;

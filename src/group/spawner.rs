@@ -2,6 +2,7 @@
 
 use super::guard::GroupGuard;
 use super::handle::TaskHandle;
+use super::in_task::in_task_from_anywhere;
 use super::member::BoxChild;
 use super::shared::WeakShared;
 use crate::opaque::opaque;
@@ -43,24 +44,9 @@ pub struct GroupSpawner<'env, E> {
     pub(super) group: WeakShared<E, BoxChild<'env, E>>,
 }
 
-impl<'env, E> GroupSpawner<'env, E> {
-    /// Spawns a child in the group's task; see [`TaskGroup::spawn`](crate::TaskGroup::spawn).
-    ///
-    /// # Errors
-    ///
-    /// Hands the future back if the group has closed.
-    #[track_caller]
-    pub fn spawn<F, T>(&self, future: F) -> Result<TaskHandle<T>, Rejected<F>>
-    where
-        F: Future<Output = Result<T, E>> + Send + 'env,
-        T: Send + 'env,
-        E: Send + 'env,
-    {
-        let at = Location::caller();
-        let (shared, future) = self.group.open(future, at)?;
-        shared.spawn(future, at, None, BoxChild::new)
-    }
+in_task_from_anywhere!(GroupSpawner, BoxChild, Future + Send);
 
+impl<'env, E> GroupSpawner<'env, E> {
     /// Spawns a child on an executor; see [`TaskGroup::spawn_on`](crate::TaskGroup::spawn_on).
     ///
     /// # Errors
@@ -80,24 +66,6 @@ impl<'env, E> GroupSpawner<'env, E> {
         let at = Location::caller();
         let (shared, future) = self.group.open(future, at)?;
         shared.spawn_on(spawner, future, None)
-    }
-
-    /// Spawns a child in the group's task without a handle; see
-    /// [`TaskGroup::spawn_detached`](crate::TaskGroup::spawn_detached).
-    ///
-    /// # Errors
-    ///
-    /// Hands the future back if the group has closed.
-    #[track_caller]
-    pub fn spawn_detached<F, T>(&self, future: F) -> Result<(), Rejected<F>>
-    where
-        F: Future<Output = Result<T, E>> + Send + 'env,
-        T: Send + 'env,
-        E: Send + 'env,
-    {
-        let at = Location::caller();
-        let (shared, future) = self.group.open(future, at)?;
-        shared.spawn_detached(future, at, BoxChild::new)
     }
 
     /// Spawns a child on an executor without a handle; see
@@ -121,28 +89,6 @@ impl<'env, E> GroupSpawner<'env, E> {
         shared.spawn_detached_on(spawner, future)
     }
 
-    /// As [`spawn`](GroupSpawner::spawn), with a name for texts; see
-    /// [`TaskGroup::spawn_named`](crate::TaskGroup::spawn_named).
-    ///
-    /// # Errors
-    ///
-    /// Hands the future back where the group has closed.
-    #[track_caller]
-    pub fn spawn_named<F, T>(
-        &self,
-        name: impl Into<String>,
-        future: F,
-    ) -> Result<TaskHandle<T>, Rejected<F>>
-    where
-        F: Future<Output = Result<T, E>> + Send + 'env,
-        T: Send + 'env,
-        E: Send + 'env,
-    {
-        let (at, name) = (Location::caller(), Some(Arc::from(name.into())));
-        let (shared, future) = self.group.open(future, at)?;
-        shared.spawn(future, at, name, BoxChild::new)
-    }
-
     /// As [`spawn_on`](GroupSpawner::spawn_on), with a name for texts.
     ///
     /// # Errors
@@ -162,17 +108,6 @@ impl<'env, E> GroupSpawner<'env, E> {
     {
         let (shared, future) = self.group.open(future, Location::caller())?;
         shared.spawn_on(spawner, future, Some(Arc::from(name.into())))
-    }
-
-    /// A guard for work that runs in a task of others: the group does not end by itself while it lives; see
-    /// [`GroupGuard`].
-    ///
-    /// # Errors
-    ///
-    /// The group has closed.
-    #[track_caller]
-    pub fn guard(&self) -> Result<GroupGuard, Rejected<()>> {
-        self.group.guard(Location::caller())
     }
 }
 
@@ -196,12 +131,6 @@ impl<E> Future for Plain<E> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.task.as_mut().poll(cx).map(Ok)
-    }
-}
-
-impl<E> Clone for GroupSpawner<'_, E> {
-    fn clone(&self) -> Self {
-        GroupSpawner { group: self.group.clone() }
     }
 }
 
