@@ -1,9 +1,9 @@
 //! Places for wakers: filled and drained under a lock, woken outside it (R18).
 
-mod ready;
+mod queue;
 mod roster;
 
-pub(crate) use ready::{Asked, MemberWaker, Ready};
+pub(crate) use queue::{Asked, MemberWaker, WakeQueue};
 pub(crate) use roster::{Roster, Seat};
 
 use crate::unwind::{self, Payload};

@@ -15,7 +15,7 @@ use crate::region::time;
 use crate::region::{Caught, ExitError, ExitWork, Node};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Weak};
 use crate::unwind;
-use crate::wakers::{MemberWaker, Ready};
+use crate::wakers::{MemberWaker, WakeQueue};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -28,13 +28,13 @@ pub(crate) struct Gate {
     inside: AtomicU64,
     /// Whether `run` polls the body, and takes the arrivals after that. Only code of the owner's task acts on it.
     in_poll: AtomicBool,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<WaitState>,
     pub(crate) turns: Turns,
 }
 
 /// The wait for the last child to leave.
 #[derive(Default)]
-struct Waiting {
+struct WaitState {
     waker: Option<Waker>,
     /// Whether a region has adopted the wait. It goes on with the panic of a child.
     adopted: bool,
@@ -42,7 +42,7 @@ struct Waiting {
 }
 
 /// The gate of a group, with the queue of its in-task children.
-pub(crate) type Core = Ready<Gate>;
+pub(crate) type Core = WakeQueue<Gate>;
 
 /// The waker of an in-task child.
 pub(crate) type ChildWaker = MemberWaker<Gate>;

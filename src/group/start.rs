@@ -20,9 +20,10 @@ pub type Ready<'env, R> = Box<dyn FnOnce(R) + Send + 'env>;
 pub type LocalReady<'env, R> = Box<dyn FnOnce(R) + 'env>;
 
 /// Shared by the child and the caller that waits for it.
-pub(crate) struct Handshake<R, E>(Mutex<State<R, E>>);
+pub(crate) struct Handshake<R, E>(Mutex<Answer<R, E>>);
 
-enum State<R, E> {
+/// The answer of the child, or the wait for it.
+enum Answer<R, E> {
     Waiting(Option<Waker>),
     Ready(R),
     Failed(E),
@@ -32,30 +33,30 @@ enum State<R, E> {
 
 impl<R, E> Handshake<R, E> {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Handshake(Mutex::new(State::Waiting(None))))
+        Arc::new(Handshake(Mutex::new(Answer::Waiting(None))))
     }
 
     /// The function that reports the child's value.
     pub(crate) fn reporter(self: &Arc<Self>) -> impl FnOnce(R) + use<R, E> {
         let handshake = Arc::clone(self);
-        move |value| drop(handshake.report(State::Ready(value)))
+        move |value| drop(handshake.report(Answer::Ready(value)))
     }
 
     /// Gives `error` to the caller that waits, or hands it back if none does.
     pub(crate) fn fail(&self, error: E) -> Result<(), E> {
-        match self.report(State::Failed(error)) {
-            Some(State::Failed(error)) => Err(error),
+        match self.report(Answer::Failed(error)) {
+            Some(Answer::Failed(error)) => Err(error),
             _ => Ok(()),
         }
     }
 
-    fn report(&self, report: State<R, E>) -> Option<State<R, E>> {
-        let mut state = self.0.lock();
-        match &mut *state {
-            State::Waiting(waker) => {
+    fn report(&self, report: Answer<R, E>) -> Option<Answer<R, E>> {
+        let mut answer = self.0.lock();
+        match &mut *answer {
+            Answer::Waiting(waker) => {
                 let waker = waker.take();
-                *state = report;
-                drop(state);
+                *answer = report;
+                drop(answer);
                 crate::wakers::wake_all(waker);
                 None
             }
@@ -110,20 +111,20 @@ impl<R, E> Start<R, E> {
     /// Looking and giving up are one step under one lock, because between two steps the child could report a
     /// value that would never be taken.
     fn take(&self, mut waker: Option<Waker>) -> Option<Result<R, Failure<E>>> {
-        let mut state = self.handshake.0.lock();
-        let before = mem::replace(&mut *state, State::Over);
-        if matches!(before, State::Waiting(_)) && waker.is_some() {
-            *state = State::Waiting(waker.take());
+        let mut answer = self.handshake.0.lock();
+        let before = mem::replace(&mut *answer, Answer::Over);
+        if matches!(before, Answer::Waiting(_)) && waker.is_some() {
+            *answer = Answer::Waiting(waker.take());
         }
         // The drops of wakers and of values are user code: they come after the lock (R18).
-        drop(state);
+        drop(answer);
         match before {
-            State::Ready(value) => Some(Ok(value)),
-            State::Failed(error) => {
+            Answer::Ready(value) => Some(Ok(value)),
+            Answer::Failed(error) => {
                 let (task, spawned_at) = (self.task.clone(), self.spawned_at);
                 Some(Err(Failure::only(Cause::Child { task, spawned_at, error })))
             }
-            State::Waiting(_) | State::Over => None,
+            Answer::Waiting(_) | Answer::Over => None,
         }
     }
 }

@@ -63,7 +63,7 @@ fn enter_around(
     attended: u32,
 ) -> Option<(bool, bool)> {
     let (parent, sheltered) = around_here();
-    let owner = owner::within(parent.as_ref());
+    let owner = owner::in_parent(parent.as_ref());
     let attended = if owner.task != 0 && node.kind != Kind::Task { attended } else { 0 };
     // Before this region looks outwards, below (invariant 2).
     quiet::note_enclosed(parent.as_ref());
@@ -218,7 +218,7 @@ pub(crate) fn take_over(node: &Arc<Node>, dropped: bool) -> bool {
         return true;
     }
     let (parent, sheltered) = around_here();
-    let owner = owner::within(parent.as_ref());
+    let owner = owner::in_parent(parent.as_ref());
     // A region in which none was ever entered is around no other one.
     if let Some(parent) = parent.as_ref().filter(|_| node.encloses.is_known()) {
         move_out_of_the_way_to(node, parent);

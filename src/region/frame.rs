@@ -108,10 +108,13 @@ pub(super) enum Progress {
     Refused(Box<Misuse>),
 }
 
+/// Whether the region of a frame is entered, for this frame. The progress tells how far its body has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// Not entered: the frame was not polled, or the region could not be entered.
     New,
     Inside,
+    /// Left, by this frame or elsewhere; or handed back to its owner. The frame does nothing any more.
     Left,
 }
 

@@ -43,7 +43,7 @@ impl Below {
 
     fn into_nodes(self) -> impl Iterator<Item = Arc<Node>> {
         let further = self.further.into_iter().flat_map(|further| further.into_values());
-        self.first.into_iter().chain(further).filter_map(|child| child.upgrade())
+        self.first.into_iter().chain(further).filter_map(|below| below.upgrade())
     }
 }
 
@@ -107,31 +107,31 @@ fn is_linked_up_by(flags: u32) -> bool {
     flags & (LINKED | STAY) == LINKED
 }
 
-/// Links `child` below this region, so that a cancellation or a stop reaches it; `false` if this
+/// Links the region `below` in this one, so that a cancellation or a stop reaches it; `false` if this
 /// region was left.
-pub(super) fn link(node: &Arc<Node>, child: &Arc<Node>) -> bool {
+pub(super) fn link(node: &Arc<Node>, below: &Arc<Node>) -> bool {
     let key = {
         let mut inner = node.inner.lock();
         if node.has(LEFT) {
             return false;
         }
-        inner.add_link(Arc::downgrade(child))
+        inner.add_link(Arc::downgrade(below))
     };
     let linked = {
-        let inner = child.inner.lock();
+        let inner = below.inner.lock();
         // Between the two locks this region may have been left, and have passed its links on:
         // then no thread would move this link any more (invariant 2).
         let left = node.has(LEFT);
-        let ours = !left && !child.has(LINKED | LEFT);
+        let ours = !left && !below.has(LINKED | LEFT);
         if ours {
-            child.link_key.store(key, Ordering::Relaxed);
-            child.raise(&inner, LINKED);
+            below.link_key.store(key, Ordering::Relaxed);
+            below.raise(&inner, LINKED);
         }
         if left { None } else { Some(ours) }
     };
     if linked != Some(true) {
-        // Another thread has linked the child first, or the child or this region was left.
-        drop_link(child, Some(node), Some(key));
+        // Another thread has linked `below` first, or one of the two regions was left.
+        drop_link(below, Some(node), Some(key));
     }
     linked.is_some()
 }
@@ -195,10 +195,10 @@ pub(super) fn unlink(node: &Arc<Node>, Links { up, down }: Links) {
     // A region without a run catches no cancellation (R9), so nothing changes for those inside it.
     let both = CANCELLED | ATTENDED;
     let caught = node.flags() & both == both;
-    for child in down.into_nodes() {
-        link_anew(&child);
+    for below in down.into_nodes() {
+        link_anew(&below);
         if caught {
-            request::look_again(&child);
+            request::look_again(&below);
         }
     }
 }
@@ -206,17 +206,17 @@ pub(super) fn unlink(node: &Arc<Node>, Links { up, down }: Links) {
 /// Links the regions below `node` anew, because a region between them and `node` has moved.
 pub(super) fn link_below_anew(node: &Node) {
     let down = Below::take(&mut node.inner.lock());
-    down.into_nodes().for_each(|child| link_anew(&child));
+    down.into_nodes().for_each(|below| link_anew(&below));
 }
 
-fn link_anew(child: &Arc<Node>) {
+fn link_anew(below: &Arc<Node>) {
     let key = {
-        let inner = child.inner.lock();
-        child.lower(&inner, LINKED);
-        take_link(child, &inner)
+        let inner = below.inner.lock();
+        below.lower(&inner, LINKED);
+        take_link(below, &inner)
     };
-    // The link is not always to the former region: a thread that was linking the child may
+    // The link is not always to the former region: a thread that was linking `below` may
     // have gone on to another region.
-    drop_link(child, walk::cancellable_around(child).as_ref(), key);
-    link_up_and_look(child);
+    drop_link(below, walk::cancellable_around(below).as_ref(), key);
+    link_up_and_look(below);
 }

@@ -16,6 +16,7 @@
 mod stack;
 mod timer;
 
+use timer::TimerPoll;
 pub(crate) use timer::{Deadline, LoneTimer};
 
 use super::ambient;
@@ -37,7 +38,6 @@ use pin_project_lite::pin_project;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 pin_project! {
     /// The draft of a lone region, and the timer of its deadline.
@@ -162,16 +162,6 @@ struct LoneRef<'a> {
     timer: Pin<&'a mut dyn LoneTimer>,
 }
 
-/// The result of a poll of the timer.
-#[derive(PartialEq, Eq)]
-enum TimerPoll {
-    /// The timer is armed, or there is no deadline.
-    Waits,
-    HasCome(Instant),
-    /// The frame has to act on the deadline.
-    Unknown,
-}
-
 impl LoneRef<'_> {
     /// Before a poll without a node: `false` if the region gets its node here, because it is polled in another region than that
     /// in which it was entered (invariant 2).
@@ -199,18 +189,15 @@ impl LoneRef<'_> {
     }
 
     fn poll_armed(&mut self, cx: &mut Context<'_>) -> TimerPoll {
-        let time = match unwind::catch(|| self.timer.as_mut().poll(cx)) {
-            Ok(None | Some((_, Some(Poll::Pending)))) => return TimerPoll::Waits,
-            Ok(Some((at, Some(Poll::Ready(()))))) => TimerPoll::HasCome(at),
-            Ok(Some((_, None))) => TimerPoll::Unknown,
-            Err(payload) => {
-                // The frame's timer panics in the same way, and the region ends with that panic.
-                unwind::discard(payload);
-                TimerPoll::Unknown
-            }
-        };
-        self.disarm();
-        time
+        let polled = unwind::catch(|| self.timer.as_mut().poll(cx)).unwrap_or_else(|payload| {
+            // The frame's timer panics in the same way, and the region ends with that panic.
+            unwind::discard(payload);
+            TimerPoll::Unknown
+        });
+        if polled != TimerPoll::Waits {
+            self.disarm();
+        }
+        polled
     }
 
     /// Arms the timer, after the first pending poll; `false` if the frame has to do that (invariant 4).
@@ -226,9 +213,8 @@ impl LoneRef<'_> {
         self.timer.as_mut().disarm();
     }
 
-    /// After a pending poll in which no region inside needed the node: whether the region stays without one. No waker of the run
-    /// is registered then (invariant 1). If its time has
-    /// come, the frame finds that again, with the node.
+    /// Whether the region stays without a node, after a pending poll in which no region inside needed it. No waker of the run is
+    /// registered then (invariant 1). If its time has come, it gets its node, and the frame finds the time again.
     #[inline(never)]
     fn stays(&mut self, light: Light, cx: &mut Context<'_>) -> bool {
         if self.entered.is_some() {

@@ -18,7 +18,7 @@ use crate::wrong_task::{Misuse, WrongTask};
 use std::panic::Location;
 
 /// The owner of a region that is entered in `parent`, or where no region is current.
-pub(super) fn within(parent: Option<&Arc<Node>>) -> Identity {
+pub(super) fn in_parent(parent: Option<&Arc<Node>>) -> Identity {
     match parent {
         Some(parent) => parent.owner.get(),
         None => Identity { task: 0, runtime: rt::task_number() },

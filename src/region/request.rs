@@ -153,6 +153,7 @@ pub(super) fn hear(node: &Node, signal: Signal, wakers: &mut Taken, below: &mut 
     if inner.link_count() != 0 && passes(node, &signal) {
         below.add(&inner, &signal);
     }
+    // Only a delivery that does nothing but tell regions to look has a moment, and no moment is 0, because epochs begin at 1.
     if let (Signal::Look(_), 1..) = (&signal, below.moment) {
         inner.rest().told_to_look = below.moment;
     }

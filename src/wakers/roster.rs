@@ -2,11 +2,11 @@
 //!
 //! # Invariants
 //!
-//! 1. A row is marked as queued exactly while it is in the queue of `Ready`, or in the queue that the run has taken from
+//! 1. A row is marked as queued exactly while it is in the queue of `WakeQueue`, or in the queue that the run has taken from
 //!    there. So no row is in two queues, and one index in its state is enough.
 
 use super::Mark;
-use super::ready::{Asked, END, MemberWaker, Ready, RowState, RowWaker};
+use super::queue::{Asked, END, MemberWaker, RowState, RowWaker, WakeQueue};
 use crate::sync::Arc;
 use crate::unwind;
 use std::borrow::Borrow;
@@ -15,7 +15,7 @@ use std::task::Waker;
 
 /// Members in rows with a waker each. A row and its waker are kept when its member leaves, for the next member there. The first
 /// row stands here, and its waker is the queue, so that a single member needs no allocation. `Q` is the queue, or a borrow of it.
-pub(crate) struct Roster<T, B = (), Q: Borrow<Arc<Ready<B>>> = Arc<Ready<B>>> {
+pub(crate) struct Roster<T, B = (), Q: Borrow<Arc<WakeQueue<B>>> = Arc<WakeQueue<B>>> {
     first_row: Option<T>,
     /// The waker of the first row, once it was needed.
     first_waker: Option<Waker>,
@@ -41,7 +41,7 @@ struct Row<T, B> {
 /// The waker of a row, and its state.
 pub(crate) struct Seat<'a, B> {
     pub(crate) waker: &'a Waker,
-    state: Result<&'a Arc<RowWaker<B>>, &'a Arc<Ready<B>>>,
+    state: Result<&'a Arc<RowWaker<B>>, &'a Arc<WakeQueue<B>>>,
 }
 
 impl<B: Send + Sync + 'static> Seat<'_, B> {
@@ -62,7 +62,7 @@ impl<B: Send + Sync + 'static> Seat<'_, B> {
     }
 }
 
-impl<T, B, Q: Borrow<Arc<Ready<B>>>> Roster<T, B, Q> {
+impl<T, B, Q: Borrow<Arc<WakeQueue<B>>>> Roster<T, B, Q> {
     pub(crate) fn new(ready: Q) -> Self {
         Roster {
             first_row: None,
@@ -168,7 +168,7 @@ impl<T, B, Q: Borrow<Arc<Ready<B>>>> Roster<T, B, Q> {
         Some(row)
     }
 
-    /// All rows, instead of those that were woken. A row that is in the queue of `Ready` stays there.
+    /// All rows, instead of those that were woken. A row that is in the queue of `WakeQueue` stays there.
     pub(crate) fn all_as_woken(&mut self) -> Range<usize> {
         while self.next_woken().is_some() {}
         0..self.rows.len() + 1
@@ -239,7 +239,7 @@ impl<T> Default for Roster<T> {
     }
 }
 
-impl<T, B, Q: Borrow<Arc<Ready<B>>>> Drop for Roster<T, B, Q> {
+impl<T, B, Q: Borrow<Arc<WakeQueue<B>>>> Drop for Roster<T, B, Q> {
     /// Wakers of its rows may be kept by others, and must not keep the task that polled it.
     fn drop(&mut self) {
         unwind::quietly(|| self.forget_run());

@@ -18,14 +18,24 @@ pin_project! {
     }
 }
 
+/// The result of a poll of the timer.
+#[derive(PartialEq, Eq)]
+pub(crate) enum TimerPoll {
+    /// The timer is armed and has not come, or it is not armed.
+    Waits,
+    /// The deadline has come.
+    HasCome(Instant),
+    /// There is no clock: the frame has to act on the deadline.
+    Unknown,
+}
+
 /// The timer of a lone region, which it keeps after it has got a node.
 pub(crate) trait LoneTimer {
     fn is_armed(&self) -> bool;
 
     fn arm(self: Pin<&mut Self>, at: Instant);
 
-    /// The deadline that it is armed for, and the end of the poll: `None` if there is no clock.
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<(Instant, Option<Poll<()>>)>;
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> TimerPoll;
 
     fn disarm(self: Pin<&mut Self>);
 }
@@ -39,8 +49,8 @@ impl LoneTimer for () {
 
     fn arm(self: Pin<&mut Self>, _: Instant) {}
 
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Option<(Instant, Option<Poll<()>>)> {
-        None
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> TimerPoll {
+        TimerPoll::Waits
     }
 
     fn disarm(self: Pin<&mut Self>) {}
@@ -56,10 +66,14 @@ impl LoneTimer for Deadline {
         *self.project().at = Some(at);
     }
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<(Instant, Option<Poll<()>>)> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> TimerPoll {
         let this = self.project();
-        let at = (*this.at)?;
-        Some((at, this.delay.poll(at, cx)))
+        let Some(at) = *this.at else { return TimerPoll::Waits };
+        match this.delay.poll(at, cx) {
+            Some(Poll::Pending) => TimerPoll::Waits,
+            Some(Poll::Ready(())) => TimerPoll::HasCome(at),
+            None => TimerPoll::Unknown,
+        }
     }
 
     fn disarm(self: Pin<&mut Self>) {

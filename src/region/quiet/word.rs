@@ -43,7 +43,7 @@ impl Quiet {
         self.0.swap(NEVER, Ordering::AcqRel);
     }
 
-    /// The region has been entered. Whether a look may have found it quiet before.
+    /// The region has been entered. Returns whether a look may have found it quiet before.
     ///
     /// T1 reads the word, looks, and finds nothing around the region; T2 enters it in a cancelled region, and calls this; T1
     /// marks it as quiet. That mark comes either before this exchange, which then finds it, or after, and then it fails.
@@ -61,7 +61,7 @@ impl Encloses {
         Encloses(AtomicBool::new(false))
     }
 
-    /// As far as this thread knows.
+    /// As [`is_so`](Encloses::is_so), as far as this thread knows: another thread may have entered a region meanwhile.
     pub(in crate::region) fn is_known(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
@@ -73,7 +73,7 @@ impl Encloses {
         }
     }
 
-    /// After a change of this region.
+    /// Whether a region was ever entered in it, for a thread that has changed this region before.
     ///
     /// T1 cancels this region, and then asks. T2 notes that it enters a region, and then looks whether this one is
     /// cancelled. Both change one word, so the second acquires the first one's changes.

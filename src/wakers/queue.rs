@@ -11,7 +11,7 @@ use std::task::{Wake, Waker};
 /// allocates. The waker of the first row is the queue itself, so that a single member needs no waker of its own. `beside` is
 /// further state that the run and its members share, in the same allocation.
 #[derive(Default)]
-pub(crate) struct Ready<B = ()> {
+pub(crate) struct WakeQueue<B = ()> {
     queue: Mutex<Queue>,
     /// Whether the run's waker is in the queue: then no member has been queued and none has arrived since the run put it there.
     /// Changed under the lock; the run reads it without the lock, because a change that it misses wakes it.
@@ -39,11 +39,11 @@ impl Default for Queue {
     }
 }
 
-impl<B> Ready<B> {
+impl<B> WakeQueue<B> {
     pub(crate) fn new(beside: B) -> Arc<Self> {
         let (rests, arrived) = (AtomicBool::new(false), AtomicBool::new(false));
         let (queue, first) = (Mutex::default(), RowState::default());
-        Arc::new(Ready { queue, rests, arrived, first, beside })
+        Arc::new(WakeQueue { queue, rests, arrived, first, beside })
     }
 
     /// A member has arrived, which is not in the queue. The caller is the run's own task, in a poll in which the run takes
@@ -52,7 +52,7 @@ impl<B> Ready<B> {
         self.arrived.store(true, Ordering::Release);
     }
 
-    /// As [`note_arrival`](Ready::note_arrival), for any other caller: wakes the run.
+    /// As [`note_arrival`](WakeQueue::note_arrival), for any other caller: wakes the run.
     pub(crate) fn notify(&self) {
         self.note_arrival();
         let run = self.take_run(&mut self.queue.lock());
@@ -118,7 +118,7 @@ impl<B> Ready<B> {
     }
 }
 
-impl<B> Deref for Ready<B> {
+impl<B> Deref for WakeQueue<B> {
     type Target = B;
 
     #[inline]
@@ -177,11 +177,11 @@ impl RowState {
 pub(crate) struct RowWaker<B> {
     row: usize,
     state: RowState,
-    ready: Arc<Ready<B>>,
+    ready: Arc<WakeQueue<B>>,
 }
 
 impl<B> RowWaker<B> {
-    pub(super) fn new(row: usize, ready: Arc<Ready<B>>) -> Arc<Self> {
+    pub(super) fn new(row: usize, ready: Arc<WakeQueue<B>>) -> Arc<Self> {
         Arc::new(RowWaker { row, state: RowState::default(), ready })
     }
 
@@ -200,7 +200,7 @@ impl<B: Send + Sync + 'static> Wake for RowWaker<B> {
     }
 }
 
-impl<B: Send + Sync + 'static> Wake for Ready<B> {
+impl<B: Send + Sync + 'static> Wake for WakeQueue<B> {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -216,7 +216,7 @@ impl<B> Asked for RowWaker<B> {
     }
 }
 
-impl<B> Asked for Ready<B> {
+impl<B> Asked for WakeQueue<B> {
     fn is_asked(&self) -> bool {
         self.first.is_asked()
     }
@@ -224,12 +224,12 @@ impl<B> Asked for Ready<B> {
 
 /// The waker of any row, with the state of the row.
 pub(crate) enum MemberWaker<B> {
-    First(Arc<Ready<B>>),
+    First(Arc<WakeQueue<B>>),
     Later(Arc<RowWaker<B>>),
 }
 
 impl<B> MemberWaker<B> {
-    pub(crate) fn ready(&self) -> &Arc<Ready<B>> {
+    pub(crate) fn ready(&self) -> &Arc<WakeQueue<B>> {
         match self {
             MemberWaker::First(ready) => ready,
             MemberWaker::Later(waker) => &waker.ready,
