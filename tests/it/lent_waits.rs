@@ -1,7 +1,7 @@
 //! Waits in a collection that was lent to a body. A checkpoint goes on when the cancelled region has been left (R7); a wait
 //! for a request goes on with the region around (R1).
 
-use crate::support::{hand, poll_once, yield_now};
+use crate::support::{Log, hand, poll_once, yield_now};
 use futures::StreamExt;
 use futures::future::{join, pending, select};
 use futures::stream::FuturesUnordered;
@@ -110,6 +110,27 @@ fn r07_a_checkpoint_that_was_lent_to_a_child_or_to_an_entered_scope_goes_on_afte
         entered.exit().unwrap();
     }))
     .drive();
+}
+
+#[test]
+fn r07_a_checkpoint_that_was_lent_to_one_cancelled_scope_after_the_other_goes_on_after_the_last() {
+    let log = Log::new();
+    hand(task(async {
+        let mut lent = FuturesUnordered::new();
+        lent.push(Box::pin(async {
+            checkpoint().await;
+            log.add("member");
+        }));
+        for round in ["first", "second", "third"] {
+            let scope = CancelScope::new();
+            scope.cancel();
+            scope.run(lent.next()).await.unwrap_err();
+            log.add(round);
+        }
+        lent.next().await;
+    }))
+    .drive();
+    log.is(&["first", "second", "third", "member"]);
 }
 
 #[test]
@@ -292,6 +313,21 @@ fn r14_a_region_that_was_lent_to_another_one_in_an_exit_is_not_cancelled_with_th
         });
         !limit.await.unwrap()
     });
+}
+
+#[test]
+fn r14_the_first_question_in_a_region_that_was_lent_in_an_exit_is_not_about_the_home_of_the_exit() {
+    let questions: [fn() -> bool; 3] =
+        [moored::is_cancelled, moored::is_stop_requested, || moored::current_deadline().is_some()];
+    for question in questions {
+        lent_in_an_exit(move || async move {
+            let asks = async {
+                yield_now().await;
+                question()
+            };
+            !CancelScope::new().run(asks).await.unwrap()
+        });
+    }
 }
 
 #[test]
