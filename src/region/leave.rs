@@ -226,7 +226,7 @@ fn after_leaving(node: &Arc<Node>, Leave { waker, ties }: Leave) {
 #[cold]
 fn cut(node: &Arc<Node>, Ties { waiters, links, outlives_parent }: Ties) {
     if let Some(waiters) = waiters {
-        // Those that were lent to this region go on with the region around (invariant 4 of `wait`).
+        // The waits that were lent to this region go on with the region around (invariant 4 of `wait`).
         wake_all(waiters.into_wakers());
     }
     if has_held_off(node) {

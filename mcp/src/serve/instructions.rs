@@ -1,4 +1,4 @@
-//! The instructions for language models: those of the servers, put together.
+//! The instructions for language models, put together from those of the servers.
 
 /// The longest instructions of one server that are passed on whole, in characters.
 const OF_ONE: usize = 4_000;

@@ -1,7 +1,7 @@
 //! The reasons for which a client takes its requests back, on their way to the servers.
 //!
 //! rmcp tells a request that it was cancelled, and not why. So the reason is read from the notification before rmcp gets it,
-//! and is kept with the request: whatever drops the request after that finds it there.
+//! and is kept with the request, so that the code that drops the request finds it there.
 
 use std::collections::HashMap;
 use std::sync::Arc;

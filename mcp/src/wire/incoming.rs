@@ -69,7 +69,7 @@ pub(super) enum Doubt {
 
 impl Incoming {
     /// The message with its remark, or the description of noise, where a notification has an answer of its own and no log
-    /// is written: what is perhaps an answer is one there.
+    /// is written: a text that is perhaps an answer is one there.
     pub(crate) fn placed(
         self,
         pending: &Pending,

@@ -42,7 +42,7 @@ impl HttpSession {
                 StatusCode::FORBIDDEN => UPGRADES,
                 _ => {
                     if status.is_success() {
-                        // What the provider has given was accepted.
+                        // The credentials of the provider were accepted.
                         self.has_asked.store(false, Relaxed);
                     }
                     return Ok(response);
