@@ -7,7 +7,7 @@
 //! 2. A thread that holds the lock reads the current value. Any other thread loads with `Acquire`: it sees each bit together
 //!    with all that its setter wrote before, and may read a bit late. Code that must not miss a bit takes the lock, or
 //!    registers for a wake-up first and loads after.
-//! 3. `ENTERED`, `LEFT`, `CANCELLED`, `STOP`, `BELOW`, `STAY` and `CLOCKED` stay set, the last one unless the region is handed
+//! 3. `ENTERED`, `LEFT`, `CANCELLED`, `STOP`, `BELOW`, `STAY`, `TIMELESS` and `CLOCKED` stay set, the last one unless the region is handed
 //!    over (invariant 1 of the room).
 //!
 //! Each bit below names the code that sets and clears it, and the code that depends on it.
@@ -128,6 +128,11 @@ pub(super) const SHORTCUT: u32 = 1 << 21;
 pub(super) const CANCEL_TOLD: u32 = 1 << 1;
 /// As `CANCEL_TOLD`, for a stop.
 pub(super) const STOP_TOLD: u32 = 1 << 23;
+/// The region's deadline and its stops cancel nothing any more: its body has ended, and the last child of a group has left
+/// (invariant 5 of `time`).
+///
+/// Set by `frame::poll_leave`; never cleared. Read with the times, by the run, waits and questions.
+pub(super) const TIMELESS: u32 = 1 << 24;
 
 #[cfg(test)]
 mod tests {

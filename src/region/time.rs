@@ -14,7 +14,8 @@
 //!    around that finds a region quiet sets it there. A region that gets its first time after it was entered begins a new
 //!    epoch, in which no region inside it is quiet yet. So a wait in a region that is quiet and not `TIMED` depends on no
 //!    time.
-//! 5. A region that was left has no times.
+//! 5. A region has no deadline and no grace after a stop any more once its body has ended and the last child of a group has
+//!    left (`TIMELESS`). A region that was left has no times.
 
 pub(super) mod around;
 pub(crate) mod clock;
@@ -32,7 +33,7 @@ pub(crate) use unwatched::{
 pub(super) use unwatched::{begin_graces, begin_unwatched};
 pub(super) use waits::{WaitTimers, poll_times_around};
 
-use super::flags::{CANCELLED, ENTERED, LEFT, SHELTERED, SHIELD, STOP};
+use super::flags::{CANCELLED, ENTERED, LEFT, SHELTERED, SHIELD, STOP, TIMELESS};
 use super::look;
 use super::node::Node;
 use super::request;
@@ -146,7 +147,7 @@ fn deadline_due(node: &Node) -> Option<Instant> {
 /// grace, which begins once, even if several runs watch it, and of the graces that came with requests. A grace that
 /// has not begun begins now. There is none if it is beyond the last instant that a clock can represent.
 pub(in crate::region) fn stop_due(node: &Node) -> Option<Instant> {
-    if !node.has(STOP) || node.has(CANCELLED) {
+    if node.flags() & (STOP | CANCELLED | TIMELESS) != STOP {
         return None;
     }
     let (begun, grace) = {

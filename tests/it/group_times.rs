@@ -545,3 +545,33 @@ fn r19_the_timer_of_a_group_wakes_nobody_while_only_its_exits_run() {
     gate.open();
     run.drive().unwrap();
 }
+
+#[test]
+fn r11_the_deadline_of_a_group_ends_with_its_last_child() {
+    let (clock, child, exit) = (MockClock::new(), Gate::new(), Gate::new());
+    let deadline = clock.now() + SECOND;
+    let group: TaskGroup<'_, ()> = TaskGroup::new().deadline(deadline);
+    let handle = group.handle();
+    let body = async {
+        let stack = ExitStack::new();
+        let exit = exit.clone();
+        stack.defer(async move { exit.wait().await });
+        lose(stack.run(pending::<Result<(), ()>>())).await;
+        let child = child.clone();
+        drop(group.spawn(async move { Ok(child.wait().await) }));
+        Ok(())
+    };
+    let mut run = hand(task(group.run(body)).clock(clock.clone()));
+    run.pending();
+    assert_eq!(handle.deadline(), Some(deadline), "the child is open");
+    child.open();
+    run.pending();
+    let mut cancelled = hand(handle.cancelled());
+    cancelled.pending();
+    assert_eq!(handle.deadline(), None, "the group waits for the exit alone");
+    clock.advance(2 * SECOND);
+    cancelled.pending();
+    run.pending();
+    exit.open();
+    run.ready().unwrap();
+}

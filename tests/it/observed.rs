@@ -460,3 +460,29 @@ fn r11_each_region_of_a_task_is_shown_with_its_deadline_by_the_clock_of_the_task
     assert_eq!(left("by-its-clock-outer"), Some(7 * second));
     assert_eq!(left("by-its-clock-inner"), Some(3 * second));
 }
+
+#[test]
+fn r11_a_scope_whose_body_has_ended_is_shown_without_its_deadline_and_its_grace() {
+    let (clock, gate) = (moored::testing::MockClock::new(), Gate::new());
+    let second = Duration::from_secs(1);
+    let scope = CancelScope::new().named("times-over").timeout(9 * second).grace(3 * second);
+    let body = async {
+        scope.stop();
+        yield_now().await;
+        let stack = ExitStack::new();
+        stack.defer(gate.wait());
+        lose(stack.run(pending::<Result<(), ()>>())).await;
+    };
+    let times = || {
+        let open = inspect::snapshot();
+        let shown = named(open.regions(), "times-over").unwrap();
+        (shown.deadline_left, shown.grace_left)
+    };
+    let mut run = hand(task(scope.run(body)).clock(clock.clone()));
+    run.pending();
+    assert_eq!(times(), (Some(9 * second), Some(3 * second)));
+    run.pending();
+    assert_eq!(times(), (None, None));
+    gate.open();
+    run.ready().unwrap();
+}

@@ -325,3 +325,50 @@ fn r11_a_deadline_that_another_thread_sets_in_the_first_poll_is_heard_inside() {
     assert_eq!(cancelled.reason().kind(), ReasonKind::Deadline);
     log.is(&["heard"]);
 }
+
+/// Drops a stack that has an exit, which waits for `gate`, so that the region around adopts it (R8).
+async fn leave_an_exit(gate: &Gate) {
+    let stack = ExitStack::new();
+    let gate = gate.clone();
+    stack.defer(async move { gate.wait().await });
+    lose(stack.run(pending::<Result<(), ()>>())).await;
+}
+
+#[test]
+fn r11_the_deadline_of_a_scope_ends_with_its_body_for_a_wait_by_its_handle_as_well() {
+    let (clock, gate) = (MockClock::new(), Gate::new());
+    let scope = CancelScope::new().timeout(SECOND);
+    let handle = scope.handle();
+    let (mut cancelled, mut tightened) = (hand(handle.cancelled()), hand(handle.tightened(None)));
+    let mut run = hand(task(scope.run(leave_an_exit(&gate))).clock(clock.clone()));
+    cancelled.pending();
+    tightened.pending();
+    run.pending();
+    assert_eq!(handle.deadline(), None, "the body has ended");
+    clock.advance(2 * SECOND);
+    cancelled.pending();
+    tightened.pending();
+    assert!(handle.reason().is_none());
+    gate.open();
+    run.ready().unwrap();
+}
+
+#[test]
+fn r13_a_grace_cancels_no_scope_whose_body_has_ended() {
+    let (clock, gate) = (MockClock::new(), Gate::new());
+    let scope = CancelScope::new().grace(SECOND);
+    let handle = scope.handle();
+    let mut run = hand(task(scope.run(leave_an_exit(&gate))).clock(clock.clone()));
+    run.pending();
+    let (mut cancelled, mut tightened) = (hand(handle.cancelled()), hand(handle.tightened(None)));
+    cancelled.pending();
+    tightened.pending();
+    handle.stop_within(Duration::ZERO);
+    clock.advance(2 * SECOND);
+    cancelled.pending();
+    tightened.pending();
+    assert!(handle.is_stop_requested());
+    assert!(handle.deadline().is_none() && handle.reason().is_none());
+    gate.open();
+    run.ready().unwrap();
+}

@@ -168,6 +168,8 @@ struct Wait {
     /// The deadline that the region had when the wait began; `None` if any deadline is waited for.
     seen: Option<usize>,
     ended: bool,
+    /// It has ended by its event, in an earlier state of the program.
+    answered: bool,
 }
 
 #[derive(Clone, Default)]

@@ -6,7 +6,7 @@ use crate::reason::Leaving;
 use crate::region::crowd::Abreast;
 use crate::region::exit;
 use crate::region::exits::Exit;
-use crate::region::flags::{ATTENDED, ENTERED, INBOX, LEFT, ROOT, SHIELD};
+use crate::region::flags::{ATTENDED, ENTERED, INBOX, LEFT, ROOT, SHIELD, TIMELESS};
 use crate::region::frame;
 use crate::region::inbox;
 use crate::region::kind::Kind;
@@ -89,6 +89,10 @@ pub(crate) fn poll_leave(
 ) -> Poll<()> {
     if frame.stage == Stage::Left {
         return Poll::Ready(());
+    }
+    if !frame.has(TIMELESS) {
+        // Before the exits run, which may ask for the region's times.
+        frame.node().lock_and_raise(TIMELESS);
     }
     let polled = poll_exits(frame, cx, why, catches, own);
     if polled.is_pending() && frame.has(SHIELD) {

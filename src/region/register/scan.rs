@@ -9,7 +9,7 @@ use super::{OPEN, exits_of, number_of};
 use crate::clock::Clock;
 use crate::identity::TaskId;
 use crate::reason::Reason;
-use crate::region::flags::{CANCELLED, LEFT, SHIELD};
+use crate::region::flags::{CANCELLED, LEFT, SHIELD, TIMELESS};
 use crate::region::kind::Kind;
 use crate::region::node::Node;
 use crate::region::owner;
@@ -146,8 +146,10 @@ impl Scanner {
             let entry = &rest.entry;
             let (entered, (phase, since)) = (entry.entered?, entry.phase?);
             let is_cancelled = node.has(CANCELLED);
+            let may_expire = node.flags() & (CANCELLED | TIMELESS) == 0;
             let shield_due = rest.times.shield_due.as_ref().filter(|_| node.has(SHIELD));
-            let graces = [rest.times.stop_due, shield_due.map(|(_, due)| *due)];
+            let stop_due = rest.times.stop_due.filter(|_| may_expire);
+            let graces = [stop_due, shield_due.map(|(_, due)| *due)];
             Found {
                 number: entry.number,
                 parent,
@@ -163,7 +165,7 @@ impl Scanner {
                 stopped: rest.stop.clone(),
                 shielded: node.has(SHIELD),
                 left: entry.kept,
-                deadline: inner.deadline.filter(|_| !is_cancelled),
+                deadline: inner.deadline.filter(|_| may_expire),
                 grace: graces.into_iter().flatten().min().filter(|_| !is_cancelled),
                 clock: 0,
                 exits: entry.exits,

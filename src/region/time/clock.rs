@@ -1,7 +1,7 @@
 //! The clock of a region.
 
 use crate::clock::{Clock, Timer};
-use crate::region::flags::{CLOCKED, ENTERED};
+use crate::region::flags::{CLOCKED, ENTERED, TIMELESS};
 use crate::region::kind::Kind;
 use crate::region::node::Node;
 use crate::region::shortcut;
@@ -47,7 +47,7 @@ pub(crate) fn set(node: &Node, clock: Arc<dyn Clock>) {
     drop(old);
 }
 
-/// The deadline, for a timer that is armed for it. A change from now on may be news; see [`Limits::is_news`].
+/// The deadline, for a timer that is armed for it, if it counts still. A change from now on may be news; see [`Limits::is_news`].
 ///
 /// Deadline and `unread` are read and changed under one lock. T1, a wait that has just registered, reads the deadline; T2
 /// brings it forward, and tells nobody, because all waits were told before; T1 notes that it has read, and sleeps too long.
@@ -56,7 +56,7 @@ pub(in crate::region) fn deadline(node: &Node) -> Option<Instant> {
     if let Some(rest) = inner.rest_mut() {
         rest.times.unread = None;
     }
-    inner.deadline
+    inner.deadline.filter(|_| !node.has(TIMELESS))
 }
 
 pub(in crate::region) fn grace(node: &Node) -> Option<Duration> {

@@ -31,10 +31,15 @@ impl Reference {
                 (_, Some(_)) => Requested,
                 _ => continue,
             };
-            if at.has_body() || self.is_open(id) {
+            if self.has_times(id) {
                 self.cancel(id, Why { kind, request: None, by: None });
             }
         }
+    }
+
+    /// The times of a region end with its body, those of a group with its last child or guard.
+    fn has_times(&self, id: RegionId) -> bool {
+        self.regions[id].has_body() || self.is_open(id)
     }
 
     /// R12: a grace begins with the first cancellation from outside.
@@ -76,12 +81,13 @@ impl Reference {
     pub(super) fn deadline(&self, region: RegionId) -> Option<usize> {
         let (mut at, mut earliest) = (region, None);
         loop {
-            let region = &self.regions[at];
-            let stop = region.stop_due.filter(|_| region.cancelled.is_none());
+            let (region, timed) = (&self.regions[at], self.has_times(at));
+            let stop = region.stop_due.filter(|_| timed && region.cancelled.is_none());
             let gives_way =
                 region.shields() && region.kind == Kind::Brief && self.why(region.parent).is_some();
             let shield = gives_way.then_some(self.ticks + 1);
-            earliest = [earliest, region.due, stop, shield].into_iter().flatten().min();
+            earliest =
+                [earliest, region.due.filter(|_| timed), stop, shield].into_iter().flatten().min();
             if at == 0 || region.shields() {
                 return earliest;
             }
@@ -92,7 +98,7 @@ impl Reference {
     /// A wait makes the groups around its region known to the cancellations further out.
     pub(super) fn wait_until(&mut self, region: RegionId, until: Until) {
         let seen = self.deadline(region).filter(|_| until == Until::LessTime);
-        self.waits.push(Wait { region, until, seen, ended: false });
+        self.waits.push(Wait { region, until, seen, ended: false, answered: false });
         let mut at = region;
         while at != 0 {
             self.regions[at].found |= self.regions[at].kind.is_group();
@@ -102,9 +108,12 @@ impl Reference {
 
     /// R11, R13: a wait ends with the event that it waits for: a cancellation, a stop, or, if it waits for less time, less
     /// time than when it began or a cancellation. A wait that sees no such event before its region is left does not end.
-    pub(super) fn waits_end(&self) -> Result<(), String> {
-        for (number, wait) in self.waits.iter().enumerate() {
-            let Wait { region: id, until, seen, ended } = *wait;
+    pub(super) fn waits_end(&mut self) -> Result<(), String> {
+        for number in 0..self.waits.len() {
+            let Wait { region: id, until, seen, ended, answered } = self.waits[number];
+            if answered {
+                continue;
+            }
             let region = &self.regions[id];
             let due = self.deadline(id);
             let cancelled = || match region.state {
@@ -122,6 +131,7 @@ impl Reference {
             };
             // A wait that has ended before its region was left.
             let before = ended && !region.lives();
+            self.waits[number].answered = ended;
             if ends != ended && !before {
                 return Err(format!(
                     "the wait {number} in region {id}, until {until:?}, ended: {ended}, expected: {ends} (R11, R13)"
