@@ -20,37 +20,45 @@ pub(crate) enum Discovered {
 
 /// The test for a value that can be read.
 type Test = fn(&Value) -> bool;
-/// A field that may be missing: its name, its value then, and its test.
-type Optional = (&'static str, Option<Value>, Test);
+/// A field that may be missing: its name, its value then if it must not be, and its test.
+type Optional = (&'static str, Option<fn() -> Value>, Test);
+
+const REQUIRED: [(&str, Test); 2] =
+    [("supportedVersions", Value::is_array), ("capabilities", Value::is_object)];
+const OPTIONAL: [Optional; 5] = [
+    ("resultType", Some(|| json!("complete")), Value::is_string),
+    ("ttlMs", Some(|| json!(0)), Value::is_u64),
+    ("cacheScope", Some(|| json!("private")), |it| *it == "public" || *it == "private"),
+    ("instructions", None, Value::is_string),
+    ("_meta", None, Value::is_object),
+];
 
 /// Reads a result of the probe.
 pub(crate) fn discovered(came: &Value) -> Discovered {
-    let Value::Object(came) = came else { return Discovered::Other };
-    if !["supportedVersions", "capabilities"].iter().any(|field| came.contains_key(*field)) {
+    let Value::Object(fields) = came else { return Discovered::Other };
+    if !REQUIRED.iter().any(|(field, _)| fields.contains_key(*field)) {
         return Discovered::Other;
     }
-    let mut result = came.clone();
+    // Most answers can be read as they are.
+    let is_sound = OPTIONAL
+        .iter()
+        .all(|(field, default, is_right)| fields.get(*field).map_or(default.is_none(), is_right));
+    if is_sound && let Ok(result) = DiscoverResult::deserialize(came) {
+        return Discovered::Modern(Box::new(result), None);
+    }
+    let mut result = fields.clone();
     if let Some(Value::Array(offered)) = result.get_mut("supportedVersions") {
         offered.retain(Value::is_string);
     }
-    let required: [(_, Test); 2] =
-        [("supportedVersions", Value::is_array), ("capabilities", Value::is_object)];
-    for (field, is_right) in required {
+    for (field, is_right) in REQUIRED {
         match result.get(field) {
             None | Some(Value::Null) => return Discovered::Broken(format!("it has no {field:?}")),
             Some(value) if is_right(value) => {}
             Some(_) => return Discovered::Broken(format!("its {field:?} has the wrong shape")),
         }
     }
-    let optional: [Optional; 5] = [
-        ("resultType", Some(json!("complete")), Value::is_string),
-        ("ttlMs", Some(json!(0)), Value::is_u64),
-        ("cacheScope", Some(json!("private")), |it| *it == "public" || *it == "private"),
-        ("instructions", None, Value::is_string),
-        ("_meta", None, Value::is_object),
-    ];
     let mut ignored = Vec::new();
-    for (field, default, is_right) in optional {
+    for (field, default, is_right) in OPTIONAL {
         match result.remove(field) {
             Some(value) if is_right(&value) => {
                 result.insert(field.to_owned(), value);
@@ -59,7 +67,7 @@ pub(crate) fn discovered(came: &Value) -> Discovered {
             Some(Value::Null) | None => {}
             Some(_) => ignored.push(format!("{field:?}")),
         }
-        result.extend(default.map(|value| (field.to_owned(), value)));
+        result.extend(default.map(|value| (field.to_owned(), value())));
     }
     let remark = (!ignored.is_empty()).then(|| {
         let ignored = ignored.join(", ");
