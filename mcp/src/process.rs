@@ -11,6 +11,7 @@
 //!    `guard`).
 //! 5. A group that is dropped before it was reaped is killed, and a thread reaps it: no orphan, no zombie.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -57,6 +58,16 @@ struct State {
     listed: Option<Listed>,
 }
 
+/// Variables of our own environment that a child gets.
+pub(crate) type Inherited = [(OsString, OsString)];
+
+/// The variables of our own environment that a child may get.
+pub(crate) fn inherited() -> Box<Inherited> {
+    let is_inherited =
+        |(name, _): &(OsString, _)| name.to_str().is_some_and(StdioParams::inherited);
+    std::env::vars_os().filter(is_inherited).collect()
+}
+
 /// The three standard streams of a new child, as pipes.
 #[derive(Debug)]
 pub(crate) struct Pipes {
@@ -67,20 +78,17 @@ pub(crate) struct Pipes {
 }
 
 impl ProcessGroup {
-    /// Starts the program as the leader of a new group.
+    /// Starts the program as the leader of a new group, with the variables `inherited` and its own.
     ///
     /// # Errors
     ///
     /// The error of the operating system: no such program, not executable, no descriptors left.
-    pub(crate) fn spawn(params: &StdioParams) -> io::Result<(Self, Pipes)> {
+    pub(crate) fn spawn(params: &StdioParams, inherited: &Inherited) -> io::Result<(Self, Pipes)> {
         let mut command = Command::new(&params.command);
         command
             .args(&params.args)
             .env_clear()
-            .envs(
-                std::env::vars_os()
-                    .filter(|(name, _)| name.to_str().is_some_and(StdioParams::inherited)),
-            )
+            .envs(inherited.iter().map(|(name, value)| (name, value)))
             .envs(&params.env)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

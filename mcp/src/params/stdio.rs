@@ -31,7 +31,8 @@ impl StdioParams {
     /// Whether a variable of our own environment is passed on to a child.
     ///
     /// Only variables that a program needs to find its files and its language: a server is foreign code, and
-    /// our environment may hold keys that must not reach it. Other variables are set with [`env`](Self::env).
+    /// our environment may hold keys that must not reach it. Other variables are set with [`env`](Self::env). A group
+    /// reads its environment when it starts its first child, and its later children inherit the same.
     pub fn inherited(name: &str) -> bool {
         const SAFE: [&str; 10] =
             ["HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TEMP", "TERM", "TMPDIR", "TZ", "USER"];

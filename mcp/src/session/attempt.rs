@@ -168,7 +168,7 @@ impl Context<'_> {
         held.recorder.step(ConnectPhase::Start, "starting the process");
         let shown = |text: &str| self.session.secrets.hide(text).into_owned();
         let watchdog = self.shared.watchdog();
-        let (process, pipes) = spawn(params).map_err(|fault| fault.reworded(shown))?;
+        let (process, pipes) = spawn(params, self.shared).map_err(|fault| fault.reworded(shown))?;
         let listed = watchdog
             .map_or(Ok(()), |guard| process.guard(&guard?).map_err(|error| error.to_string()));
         if let Err(why) = listed {
@@ -350,7 +350,7 @@ impl Held {
     }
 }
 
-fn spawn(params: &StdioParams) -> Result<(ProcessGroup, Pipes), Fault> {
+fn spawn(params: &StdioParams, shared: &Shared) -> Result<(ProcessGroup, Pipes), Fault> {
     let cannot = |error| {
         let place = params.cwd.as_ref().map(|cwd| format!(" in {}", cwd.display()));
         let text = format!("cannot start {:?}{}", params.command, place.unwrap_or_default());
@@ -362,5 +362,5 @@ fn spawn(params: &StdioParams) -> Result<(ProcessGroup, Pipes), Fault> {
     {
         return Err(cannot(error));
     }
-    ProcessGroup::spawn(params).map_err(cannot)
+    ProcessGroup::spawn(params, shared.inherited()).map_err(cannot)
 }

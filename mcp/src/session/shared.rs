@@ -13,6 +13,7 @@ use crate::fault::Fault;
 use crate::params::GroupOptions;
 use crate::process::guard::Guard;
 use crate::process::shared_table::SharedTable;
+use crate::process::{self, Inherited};
 use crate::wire::desk::at_work::AtWork;
 use crate::wire::http::client::{Client, Kind as ClientKind};
 
@@ -33,6 +34,9 @@ pub(crate) struct Shared {
     pub(super) claims: Arc<Claims>,
     /// The living processes in the children's groups.
     pub(super) processes: SharedTable,
+    /// The variables that the children inherit, read when the first of them is started: a copy of the whole environment for
+    /// each of them would cost more.
+    inherited: OnceLock<Box<Inherited>>,
     /// The callbacks that are running.
     pub(crate) at_work: Arc<AtWork>,
     /// The watchdog, once the first child has been started; the reason if it could not be started.
@@ -63,6 +67,7 @@ impl Shared {
             clients: Mutex::default(),
             claims: Arc::default(),
             processes: SharedTable::default(),
+            inherited: OnceLock::new(),
             at_work: Arc::default(),
             guard: Mutex::default(),
             spent: Mutex::default(),
@@ -81,6 +86,11 @@ impl Shared {
             clients.push((kind, client.clone()));
             client
         })
+    }
+
+    /// The variables that the children inherit.
+    pub(super) fn inherited(&self) -> &Inherited {
+        self.inherited.get_or_init(process::inherited)
     }
 
     /// From now on no server is started again.
