@@ -78,7 +78,7 @@ use self::handshake::{Refusal, Terms};
 use self::http::{HttpError, HttpSession, Posts, SessionClient};
 pub use self::lent::Returned;
 pub(crate) use self::listen::{ListenEnd, Listening, Topic};
-use self::lists::Pace;
+use self::lists::{Direct, Pace, Way};
 pub(crate) use self::lists::{Gone, Offer, Offers};
 use self::pending::Pending;
 use self::recorder::Recorder;
@@ -127,6 +127,8 @@ pub(crate) struct Link {
     http: Option<Arc<HttpSession>>,
     /// `None` if the connection is not ours.
     pending: Option<Arc<Pending>>,
+    /// Set over a pipe.
+    direct: Option<Direct>,
 }
 
 impl Link {
@@ -140,7 +142,7 @@ impl Link {
             return Err(Fault::new(Outcome::ProtocolError, text));
         }
         *end.0.lock() = Some(adopted::closed(peer.clone()).boxed().shared());
-        Ok(Self { peer, desk: None, http: None, pending: None })
+        Ok(Self { peer, desk: None, http: None, pending: None, direct: None })
     }
 
     /// Hands the transport to rmcp, which begins as `lifecycle` says and gets a prepared answer to its first request.
@@ -170,7 +172,7 @@ impl Link {
         if let Some(desk) = &desk {
             desk.linked(peer.clone());
         }
-        Ok(Self { peer, desk, http: None, pending: Some(pending) })
+        Ok(Self { peer, desk, http: None, pending: Some(pending), direct: None })
     }
 
     /// Opens a connection through the session's HTTP client.
@@ -201,8 +203,12 @@ impl Link {
     ) -> Result<Self, Refusal> {
         let agreed = handshake::agree(&mut transport, terms, &side.client, &side.recorder).await?;
         let lifecycle = agreed.lifecycle(&side.client);
+        let direct = transport.direct(&agreed, &side.client);
+        // A server of the older era is first told that it is initialized.
+        agreed.capabilities().inspect(|capabilities| direct.begin(capabilities));
         transport.agreed(agreed.replay());
-        Self::open(transport, lifecycle, side).await
+        let link = Self::open(transport, lifecycle, side).await?;
+        Ok(Self { direct: Some(direct), ..link })
     }
 
     /// The server's description of itself: as it came, or as rmcp's types have kept it if the session is adopted. Called
@@ -241,8 +247,11 @@ impl Link {
             Some(session) if !session.shares_connection() => Pace::InTurn,
             _ => Pace::Together,
         };
-        let sieve = self.pending.as_ref().map(|pending| &pending.sieve);
-        lists::read(&self.peer, sieve, pace, kinds, page_cap, recorder).boxed()
+        let way = match &self.direct {
+            Some(direct) => Way::Direct(direct),
+            None => Way::Peer(&self.peer, self.pending.as_ref().map(|pending| &pending.sieve)),
+        };
+        lists::read(&self.peer, way, pace, kinds, page_cap, recorder).boxed()
     }
 
     /// Cancels the requests that their callers have given up.

@@ -68,10 +68,17 @@ impl Inbox<'_> {
 
     async fn send(&self, mut message: ServerJsonRpcMessage) -> Result<(), Over> {
         self.recorder.secrets().hide_in(&mut message);
+        let Some(message) = self.pending.hand_over(message) else { return Ok(()) };
         self.messages.send(Box::new(message)).await.map_err(|_| Over)
     }
 
     fn note(&self, what: &str) {
         self.recorder.note(format!("{what}, on {}", self.transport));
+    }
+}
+
+impl Drop for Inbox<'_> {
+    fn drop(&mut self) {
+        self.pending.end();
     }
 }

@@ -7,19 +7,21 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use rmcp::model::{MetaObject, PaginatedRequestParams, ProtocolVersion};
-use rmcp::service::{Peer, RoleClient, ServiceError};
+use rmcp::service::{Peer, RoleClient};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+mod direct;
 mod fault;
 mod kind;
 mod page;
 mod sieve;
 
+pub(crate) use self::direct::Direct;
 pub(crate) use self::fault::fault;
-use self::kind::List;
-use self::page::Findings;
+pub(super) use self::kind::List;
+pub(super) use self::page::Findings;
 pub(crate) use self::sieve::Sieve;
 use super::body::clipped;
 use super::recorder::Recorder;
@@ -72,52 +74,33 @@ pub(crate) enum Pace {
     InTurn,
 }
 
-/// Reads those of `kinds` that the server claims to have. `sieve` is that of our own transports. A list that fails does not
-/// affect the others; problems of a list go to the recorder as warnings.
+/// The way on which pages are requested.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Way<'a> {
+    /// Through rmcp. With the sieve of our own transports, if the connection is ours.
+    Peer(&'a Peer<RoleClient>, Option<&'a Sieve>),
+    /// Over a pipe.
+    Direct(&'a Direct),
+}
+
+/// Reads those of `kinds` that the server claims to have. A list that fails does not affect the others; problems of a list go to
+/// the recorder as warnings.
 pub(crate) async fn read(
     peer: &Peer<RoleClient>,
-    sieve: Option<&Sieve>,
+    way: Way<'_>,
     pace: Pace,
     kinds: &BTreeSet<ComponentKind>,
     page_cap: usize,
     recorder: &Recorder,
 ) -> Result<Offers, Gone> {
-    let wanted = |kind| kinds.contains(&kind);
     let info = peer.peer_info();
     let capabilities = info.as_ref().map(|info| info.capabilities.clone()).unwrap_or_default();
     let is_modern = info.is_some_and(|it| it.protocol_version >= ProtocolVersion::V_2026_07_28);
     let empty = if is_modern { Empty::IsCursor } else { Empty::Ends };
-    let tools = pages(List::Tools, page_cap, empty, recorder, |params| async move {
-        let page = peer.list_tools(params).await?;
-        let mut findings = found(sieve, page.meta.as_ref(), &page.tools);
-        // In the newer era the protocol requires clients to drop a tool with a bad header, and rmcp
-        // does.
-        let kept: HashSet<&str> = page.tools.iter().map(|tool| &*tool.name).collect();
-        findings.drop_all_but(&kept);
-        Ok(Page { findings, next: page.next_cursor })
+    let lists = List::ALL.map(|list| {
+        let is_wanted = kinds.contains(&list.kind()) && list.is_offered(&capabilities);
+        offered(is_wanted, pages(way, list, page_cap, empty, recorder))
     });
-    let prompts = pages(List::Prompts, page_cap, empty, recorder, |params| async move {
-        let page = peer.list_prompts(params).await?;
-        let findings = found(sieve, page.meta.as_ref(), &page.prompts);
-        Ok(Page { findings, next: page.next_cursor })
-    });
-    let resources = pages(List::Resources, page_cap, empty, recorder, |params| async move {
-        let page = peer.list_resources(params).await?;
-        let findings = found(sieve, page.meta.as_ref(), &page.resources);
-        Ok(Page { findings, next: page.next_cursor })
-    });
-    let templates = pages(List::Templates, page_cap, empty, recorder, |params| async move {
-        let page = peer.list_resource_templates(params).await?;
-        let findings = found(sieve, page.meta.as_ref(), &page.resource_templates);
-        Ok(Page { findings, next: page.next_cursor })
-    });
-    let has_resources = capabilities.resources.is_some();
-    let lists = [
-        offered(capabilities.tools.is_some() && wanted(ComponentKind::Tool), tools),
-        offered(capabilities.prompts.is_some() && wanted(ComponentKind::Prompt), prompts),
-        offered(has_resources && wanted(ComponentKind::Resource), resources),
-        offered(has_resources && wanted(ComponentKind::ResourceTemplate), templates),
-    ];
     let lists = at_pace(pace, lists).await;
     let mut offers = Offers::default();
     for list in lists {
@@ -126,6 +109,52 @@ pub(crate) async fn read(
         offers.broken.extend(list.broken);
     }
     Ok(offers)
+}
+
+impl Way<'_> {
+    /// Requests one page of a list.
+    async fn page(self, list: List, cursor: Option<String>) -> Result<Findings, CallFailure> {
+        match self {
+            // Boxed, because it is large, and children need no room for it.
+            Self::Peer(peer, sieve) => page_of_peer(peer, sieve, list, cursor).boxed().await,
+            Self::Direct(direct) => direct.page(list, cursor).await,
+        }
+    }
+}
+
+async fn page_of_peer(
+    peer: &Peer<RoleClient>,
+    sieve: Option<&Sieve>,
+    list: List,
+    cursor: Option<String>,
+) -> Result<Findings, CallFailure> {
+    let params = Some(PaginatedRequestParams::default().with_cursor(cursor));
+    Ok(match list {
+        List::Tools => {
+            let page = peer.list_tools(params).await.map_err(call_failure)?;
+            let mut findings = found(sieve, page.meta.as_ref(), &page.tools);
+            // In the newer era the protocol requires clients to drop a tool with a bad header, and rmcp
+            // does.
+            let kept: HashSet<&str> = page.tools.iter().map(|tool| &*tool.name).collect();
+            findings.drop_all_but(&kept);
+            Findings { next: page.next_cursor, ..findings }
+        }
+        List::Prompts => {
+            let page = peer.list_prompts(params).await.map_err(call_failure)?;
+            let findings = found(sieve, page.meta.as_ref(), &page.prompts);
+            Findings { next: page.next_cursor, ..findings }
+        }
+        List::Resources => {
+            let page = peer.list_resources(params).await.map_err(call_failure)?;
+            let findings = found(sieve, page.meta.as_ref(), &page.resources);
+            Findings { next: page.next_cursor, ..findings }
+        }
+        List::Templates => {
+            let page = peer.list_resource_templates(params).await.map_err(call_failure)?;
+            let findings = found(sieve, page.meta.as_ref(), &page.resource_templates);
+            Findings { next: page.next_cursor, ..findings }
+        }
+    })
 }
 
 /// The findings on a page with this `_meta` and these items.
@@ -165,12 +194,6 @@ async fn at_pace<T>(pace: Pace, lists: impl IntoIterator<Item = BoxFuture<'_, T>
     all
 }
 
-/// One page: its items and their problems, and the cursor of the next page.
-struct Page {
-    findings: Findings,
-    next: Option<String>,
-}
-
 /// The meaning of an empty cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Empty {
@@ -187,16 +210,13 @@ fn is_again(before: &[Offer], page: &[Offer]) -> bool {
 }
 
 /// All pages of one list. It ends early, with a warning, if a page cannot be read or the pages do not end.
-async fn pages<F>(
+async fn pages(
+    way: Way<'_>,
     list: List,
     cap: usize,
     empty: Empty,
     recorder: &Recorder,
-    page: impl Fn(Option<PaginatedRequestParams>) -> F,
-) -> Result<Offers, Gone>
-where
-    F: Future<Output = Result<Page, ServiceError>>,
-{
+) -> Result<Offers, Gone> {
     let mut read = Offers::default();
     let mut seen = HashSet::new();
     let mut cursor: Option<String> = None;
@@ -206,19 +226,18 @@ where
             _ => format!("{}, page {number}", list.method()),
         };
         let by_empty = cursor.as_deref() == Some("");
-        let params = PaginatedRequestParams::default().with_cursor(cursor.take());
-        let failed = match page(Some(params)).await.map_err(call_failure) {
+        let failed = match way.page(list, cursor.take()).await {
             Ok(page) => {
                 let before = read.all.len();
-                read.all.extend(page.findings.items.into_iter().map(|item| list.offer(item)));
+                read.all.extend(page.items.into_iter().map(|item| list.offer(item)));
                 if by_empty && is_again(&read.all[..before], &read.all[before..]) {
                     read.all.truncate(before);
                     return Ok(read);
                 }
-                for warning in page.findings.warnings {
+                for warning in page.warnings {
                     recorder.warn(format!("{place}: {warning}"));
                 }
-                match (page.findings.fault, page.next) {
+                match (page.fault, page.next) {
                     (Some(why), _) => Fault::new(Outcome::ProtocolError, why),
                     (None, None) => return Ok(read),
                     (None, Some(next)) if next.is_empty() && empty == Empty::Ends => {

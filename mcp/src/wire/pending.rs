@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientRequest, GetExtensions, GetMeta, JsonRpcRequest,
+    ClientJsonRpcMessage, ClientRequest, ErrorData, GetExtensions, GetMeta, JsonRpcRequest,
     ProgressNotificationParam, ProgressToken, RequestId, ServerJsonRpcMessage, ServerNotification,
     ServerRequest,
 };
@@ -19,8 +19,8 @@ use tokio::sync::oneshot;
 use super::ask::{ProgressSink, Tagged};
 use super::desk::Desk;
 use super::handshake::FIRST_ID;
-use super::lists::Sieve;
-use super::message::Kind;
+use super::lists::{Findings, List, Sieve};
+use super::message::{Kind, answered_id};
 use super::notices::Notices;
 use super::raw;
 use super::withdrawn::Withdrawn;
@@ -50,8 +50,21 @@ impl Waiting {
         let progress = request.extensions().get::<ProgressSink>().cloned();
         let tag = request.extensions().get::<Tagged>().map(|Tagged(tag)| tag.clone());
         let token = request.get_meta().get_progress_token();
+        Self { token, progress, tag, ..Self::for_nobody(kind, place) }
+    }
+
+    /// A request without progress and without a caller.
+    fn for_nobody(kind: Kind, place: u64) -> Self {
+        let (token, progress, tag) = (None, None, None);
         Self { kind, place, token, progress, tag, is_queued: false, withdrawn: None }
     }
+}
+
+/// The answer to a request for a page that rmcp does not know of.
+#[derive(Debug)]
+pub(super) enum Paged {
+    Page(Findings),
+    Error(ErrorData),
 }
 
 /// The requests of one connection that wait, and the notices of its server.
@@ -73,6 +86,10 @@ struct Table {
     requests: HashMap<RequestId, Waiting>,
     /// The requests that rmcp has dropped before their answers. Their cancellations follow.
     dropped: HashSet<RequestId>,
+    /// The receivers of the answers that rmcp does not get.
+    direct: HashMap<i64, oneshot::Sender<Paged>>,
+    /// Whether no more answers come.
+    is_over: bool,
     /// The number of requests sent so far.
     sent: u64,
     /// That number when the last notification was sent, until a later request is answered: the server has taken the
@@ -111,6 +128,49 @@ impl Pending {
     /// [`written`](Self::written).
     pub(crate) fn queued(&self, message: &ClientJsonRpcMessage) {
         self.record(message, true);
+    }
+
+    /// Records a request for a page that rmcp does not know of, and that is about to be sent. Returns its id, and its answer;
+    /// the answer fails once no more answers come.
+    pub(super) fn asks(&self, list: List) -> (i64, oneshot::Receiver<Paged>) {
+        let (sender, answer) = oneshot::channel();
+        let mut table = self.waiting.lock();
+        table.sent += 1;
+        // After those of the handshake, because rmcp counts its own.
+        let id = table.highest[1].map_or(FIRST_ID, |highest| highest + 1);
+        table.highest[1] = Some(id);
+        let (kind, place) = (Kind::Request(list.method().to_owned()), table.sent);
+        self.sieve.watch_direct(RequestId::Number(id), list);
+        table.requests.insert(RequestId::Number(id), Waiting::for_nobody(kind, place));
+        if !table.is_over {
+            table.direct.insert(id, sender);
+        }
+        (id, answer)
+    }
+
+    /// Hands over the answer to a request that rmcp does not know of; returns any other message.
+    pub(super) fn hand_over(&self, message: ServerJsonRpcMessage) -> Option<ServerJsonRpcMessage> {
+        let Some(RequestId::Number(id @ FIRST_ID..)) = answered_id(&message) else {
+            return Some(message);
+        };
+        let id = *id;
+        let Some(asker) = self.waiting.lock().direct.remove(&id) else { return Some(message) };
+        let answer = match message {
+            ServerJsonRpcMessage::Error(error) => Some(Paged::Error(error.error)),
+            _ => self.sieve.take_direct(id).map(Paged::Page),
+        };
+        // If the asker is gone, then so is the need for the answer.
+        let _unwanted = answer.map(|answer| asker.send(answer));
+        None
+    }
+
+    /// No more answers come.
+    pub(super) fn end(&self) {
+        let mut table = self.waiting.lock();
+        table.is_over = true;
+        let unanswered = std::mem::take(&mut table.direct);
+        drop(table);
+        drop(unanswered);
     }
 
     fn record(&self, message: &ClientJsonRpcMessage, is_queued: bool) {
@@ -157,6 +217,9 @@ impl Pending {
         let mut table = self.waiting.lock();
         let waiting = table.requests.remove(id);
         let was_dropped = table.dropped.remove(id);
+        if let RequestId::Number(id) = id {
+            table.direct.remove(id);
+        }
         drop(table);
         self.sieve.forget(id);
         was_dropped || waiting.is_some_and(|waiting| !waiting.is_queued)
@@ -343,7 +406,7 @@ impl Waits {
     /// Whether a message is the awaited answer. A message that was read names the request by the id that it was sent
     /// with.
     pub(crate) fn is_answered_by(&self, message: &ServerJsonRpcMessage) -> bool {
-        self.id.is_some() && super::message::answered_id(message) == self.id.as_ref()
+        self.id.is_some() && answered_id(message) == self.id.as_ref()
     }
 
     /// A request that is dropped before its answer will be cancelled by a notification.

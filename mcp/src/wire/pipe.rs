@@ -10,13 +10,15 @@ use bytes::Bytes;
 use futures_util::future::Either;
 use rmcp::RoleClient;
 use rmcp::model::{
-    ClientJsonRpcMessage, RequestId, ServerJsonRpcMessage, ServerRequest, ServerResult,
+    ClientConfig, ClientJsonRpcMessage, RequestId, ServerJsonRpcMessage, ServerRequest,
+    ServerResult,
 };
 use rmcp::transport::Transport;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::handshake::{Line, Said};
+use super::handshake::{Agreed, Line, Said};
+use super::lists::Direct;
 use super::message::{Kind, cancelled_id, early_answer, request_id};
 use super::pending::Pending;
 use super::recorder::Recorder;
@@ -57,6 +59,11 @@ impl PipeTransport {
         recorder: Arc<Recorder>,
     ) -> Self {
         Self { outbox, inbox, stop, pending, recorder, agreed: None, replay: None }
+    }
+
+    /// The way on which the lists of the server are requested, which has agreed on a revision with `client`.
+    pub(crate) fn direct(&self, agreed: &Agreed, client: &ClientConfig) -> Direct {
+        Direct::new(&self.outbox, self.pending.clone(), self.stop.clone(), agreed, client)
     }
 
     /// Stores the answer to rmcp's own first request.

@@ -1,6 +1,8 @@
 //! The outcome of a handshake, and the way in which rmcp takes it over.
 
-use rmcp::model::{ClientConfig, Implementation, ProtocolVersion, ServerResult};
+use rmcp::model::{
+    ClientConfig, Implementation, ProtocolVersion, ServerCapabilities, ServerResult,
+};
 use rmcp::service::ClientLifecycleMode;
 use serde_json::{Map, Value};
 
@@ -24,6 +26,15 @@ impl Agreed {
     /// Whether `initialize` was accepted, rather than `server/discover`.
     pub(crate) fn is_legacy(&self) -> bool {
         matches!(*self.answer, ServerResult::InitializeResult(_))
+    }
+
+    /// The capabilities of a server that may be sent requests from now on; `None` if it has to be told before that it is
+    /// initialized.
+    pub(crate) fn capabilities(&self) -> Option<&ServerCapabilities> {
+        match &*self.answer {
+            ServerResult::DiscoverResult(discovered) => Some(&discovered.capabilities),
+            _ => None,
+        }
     }
 
     /// The way in which rmcp has to begin on behalf of `client`, so that its first request is the one to which

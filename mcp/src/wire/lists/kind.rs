@@ -2,7 +2,7 @@
 
 use rmcp::model::{
     ClientJsonRpcMessage, ClientRequest, Prompt, RequestId, Resource, ResourceTemplate,
-    ServerResult, Tool,
+    ServerCapabilities, ServerResult, Tool,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -13,7 +13,7 @@ use crate::component::ComponentKind;
 
 /// The kinds of list that a server may offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum List {
+pub(in crate::wire) enum List {
     Tools,
     Prompts,
     Resources,
@@ -21,6 +21,19 @@ pub(super) enum List {
 }
 
 impl List {
+    /// All of them, in the order of their components.
+    pub(super) const ALL: [Self; 4] =
+        [Self::Tools, Self::Prompts, Self::Resources, Self::Templates];
+
+    /// Whether a server with these capabilities has such a list.
+    pub(super) fn is_offered(self, by: &ServerCapabilities) -> bool {
+        match self {
+            Self::Tools => by.tools.is_some(),
+            Self::Prompts => by.prompts.is_some(),
+            Self::Resources | Self::Templates => by.resources.is_some(),
+        }
+    }
+
     /// The list that a message requests.
     pub(super) fn asked_by(message: &ClientJsonRpcMessage) -> Option<(RequestId, Self)> {
         let ClientJsonRpcMessage::Request(request) = message else { return None };
@@ -45,7 +58,7 @@ impl List {
     }
 
     /// The method of its requests.
-    pub(super) fn method(self) -> &'static str {
+    pub(in crate::wire) fn method(self) -> &'static str {
         match self {
             Self::Tools => "tools/list",
             Self::Prompts => "prompts/list",

@@ -14,13 +14,15 @@ const NAMED: usize = 256;
 
 /// The findings on a page.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub(in crate::wire) struct Findings {
     /// The reason why the page cannot be read at all.
     pub(super) fault: Option<String>,
     /// The items that cannot be read, and other oddities, a line each.
     pub(super) warnings: Vec<String>,
     /// The items that can be read, as they came.
     pub(super) items: Vec<Map<String, Value>>,
+    /// The cursor of the next page.
+    pub(super) next: Option<String>,
 }
 
 impl Findings {
@@ -114,6 +116,7 @@ pub(super) fn page(list: List, result: Value) -> (ServerResult, Findings) {
     // Nothing is left in it that could be wrong.
     let typed = typed.unwrap_or_else(|_| ServerResult::empty(()));
     let items = take_items(list, &mut page);
+    findings.next = page["nextCursor"].as_str().map(str::to_owned);
     nulls(list, places.as_deref(), &items, &mut findings);
     findings.items = objects(items);
     (typed, findings)

@@ -32,6 +32,8 @@ const PAGES: usize = 8;
 enum Mesh {
     /// A page of a list, sifted.
     Page(List),
+    /// A page of a list, of which the findings are all.
+    Direct(List),
     /// Unchanged.
     Whole,
 }
@@ -43,11 +45,26 @@ pub(crate) struct Sieve {
     found: Mutex<Found>,
 }
 
-/// The findings on the newest pages, by their numbers.
+/// The findings on the newest pages, by their numbers: those that were counted here, or the ids of their requests, which are
+/// higher.
 #[derive(Debug, Default)]
 struct Found {
     pages: VecDeque<(u64, Findings)>,
     next: u64,
+}
+
+impl Found {
+    fn put(&mut self, number: u64, findings: Findings) {
+        if self.pages.len() == PAGES {
+            self.pages.pop_front();
+        }
+        self.pages.push_back((number, findings));
+    }
+
+    fn take(&mut self, number: u64) -> Option<Findings> {
+        let at = self.pages.iter().position(|(page, _)| *page == number)?;
+        self.pages.remove(at).map(|(_, findings)| findings)
+    }
 }
 
 impl Sieve {
@@ -60,6 +77,16 @@ impl Sieve {
         if let Some((id, mesh)) = watched {
             self.watched.lock().insert(id, mesh);
         }
+    }
+
+    /// Remembers a request for a page that rmcp does not know of.
+    pub(crate) fn watch_direct(&self, id: RequestId, list: List) {
+        self.watched.lock().insert(id, Mesh::Direct(list));
+    }
+
+    /// Takes the findings on the page that answers the request `id`, which rmcp does not know of.
+    pub(crate) fn take_direct(&self, id: i64) -> Option<Findings> {
+        self.found.lock().take(id.cast_unsigned())
     }
 
     /// Reads a message of the server; the answer to a watched request is sifted.
@@ -86,6 +113,13 @@ impl Sieve {
         let result = message["result"].take();
         let result = match mesh {
             Mesh::Page(list) => self.keep(page(list, result)),
+            Mesh::Direct(list) => {
+                let (_typed, findings) = page(list, result);
+                if let RequestId::Number(id) = id {
+                    self.found.lock().put(id.cast_unsigned(), findings);
+                }
+                ServerResult::empty(())
+            }
             Mesh::Whole => raw::result(result),
         };
         Ok(JsonRpcMessage::response(result, id))
@@ -96,11 +130,8 @@ impl Sieve {
         if let Some(meta) = meta_of(&mut page) {
             let mut found = self.found.lock();
             meta.get_or_insert_default().0.insert(PAGE.into(), found.next.into());
-            if found.pages.len() == PAGES {
-                found.pages.pop_front();
-            }
             let number = found.next;
-            found.pages.push_back((number, findings));
+            found.put(number, findings);
             found.next += 1;
         }
         page
@@ -109,9 +140,7 @@ impl Sieve {
     /// Takes the findings on the page with this `_meta`.
     pub(super) fn take(&self, meta: Option<&MetaObject>) -> Option<Findings> {
         let number = meta?.0.get(PAGE)?.as_u64()?;
-        let pages = &mut self.found.lock().pages;
-        let at = pages.iter().position(|(page, _)| *page == number)?;
-        pages.remove(at).map(|(_, findings)| findings)
+        self.found.lock().take(number)
     }
 
     /// The request for which an answer with this id is; it is watched no more. `"7"` is taken for `7`, as rmcp does.
