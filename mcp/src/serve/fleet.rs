@@ -1,6 +1,9 @@
 //! The servers behind a gateway: each is connected, and connected again when it is lost. The reason is kept while it is
 //! not connected.
 
+mod state;
+mod versions;
+
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -11,6 +14,11 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub use self::state::ServerState;
+use self::state::down;
+pub(super) use self::state::{Away, cause};
+use self::versions::KINDS;
+pub(super) use self::versions::Versions;
 use super::instructions;
 use super::options::GatewayOptions;
 use crate::callbacks::LogLevel;
@@ -18,7 +26,7 @@ use crate::component::{ComponentInfo, ComponentKind};
 use crate::group::SessionGroup;
 use crate::names::Names;
 use crate::params::ServerParams;
-use crate::report::{ErrorReport, Outcome, ServerReport};
+use crate::report::Outcome;
 use crate::state::{SessionStage, SessionState};
 
 /// The longest wait of a client's first request for servers whose instructions belong in the answer. It is short, because a
@@ -26,101 +34,6 @@ use crate::state::{SessionStage, SessionState};
 const INTRODUCED: Duration = Duration::from_millis(500);
 /// The time for which changes are collected before clients are notified.
 const COALESCED: Duration = Duration::from_millis(50);
-
-/// The state of a server behind a gateway.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum ServerState {
-    /// Its first attempt is under way.
-    Starting,
-    /// It is connected.
-    Up,
-    /// It is not connected, and another attempt follows.
-    Down {
-        /// The kind of the failure.
-        outcome: Outcome,
-        /// The failure.
-        error: Box<ErrorReport>,
-    },
-}
-
-/// A server that is not connected, and its state.
-#[derive(Debug, Clone)]
-pub(super) struct Away {
-    pub(super) server: String,
-    pub(super) state: ServerState,
-}
-
-impl Away {
-    /// One sentence, down to the innermost cause.
-    pub(super) fn line(&self) -> String {
-        let server = &self.server;
-        match &self.state {
-            ServerState::Starting => format!("server {server:?} is still on its way up"),
-            ServerState::Up => format!("server {server:?} is connected"),
-            ServerState::Down { error, .. } => {
-                format!("server {server:?} is not connected: {}", cause(error))
-            }
-        }
-    }
-}
-
-/// The failure in one line, down to the innermost cause. Of a child that has ended it has the line of standard error that says
-/// most.
-pub(super) fn cause(error: &ErrorReport) -> String {
-    const LONGEST: usize = 300;
-    // The last line that speaks of an error, or else the last that says anything: a dump of an object ends with a brace. A
-    // line of a stack trace speaks of errors only in the names of functions.
-    let tail = error.stderr_tail.as_deref().unwrap_or_default();
-    let told = || tail.lines().rev().filter(|line| !line.trim_start().starts_with("at "));
-    let with = |wanted: fn(&str) -> bool| told().find(|line| wanted(line));
-    let last = || {
-        let of_error = with(|line| line.to_ascii_lowercase().contains("error"));
-        of_error.or_else(|| with(|line| line.chars().filter(|it| it.is_alphanumeric()).count() > 2))
-    };
-    let said = error.stderr_error.as_deref().or_else(last).filter(|_| error.exit_status.is_some());
-    let mut text = error.chain.join(": ");
-    if let Some(said) = said {
-        text.push_str("; its stderr: ");
-        text.extend(said.trim().chars().filter(|it| !it.is_control()).take(LONGEST));
-    }
-    text
-}
-
-/// The number of changes of each kind of list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Versions {
-    pub(super) tools: u64,
-    pub(super) prompts: u64,
-    pub(super) resources: u64,
-    pub(super) templates: u64,
-}
-
-impl Versions {
-    /// The number of changes of one list.
-    pub(super) fn of(&mut self, kind: ComponentKind) -> &mut u64 {
-        match kind {
-            ComponentKind::Tool => &mut self.tools,
-            ComponentKind::Prompt => &mut self.prompts,
-            ComponentKind::Resource => &mut self.resources,
-            ComponentKind::ResourceTemplate => &mut self.templates,
-        }
-    }
-
-    /// The kinds of lists with changes beyond those of `known` and of `got`.
-    pub(super) fn beyond(mut self, mut known: Self, mut got: Self) -> Vec<ComponentKind> {
-        let is_new = |kind: &ComponentKind| *self.of(*kind) > *known.of(*kind).max(got.of(*kind));
-        KINDS.into_iter().filter(is_new).collect()
-    }
-}
-
-/// All kinds of lists.
-const KINDS: [ComponentKind; 4] = [
-    ComponentKind::Tool,
-    ComponentKind::Prompt,
-    ComponentKind::Resource,
-    ComponentKind::ResourceTemplate,
-];
 
 /// The servers, in the order in which they were given.
 #[derive(Debug)]
@@ -373,46 +286,5 @@ impl Fleet {
             }
             hasher.finish()
         })
-    }
-}
-
-/// The state of a server whose session has been left.
-fn down(report: ServerReport) -> ServerState {
-    let error = report.error.unwrap_or_else(|| ErrorReport {
-        message: "it was disconnected".into(),
-        chain: vec!["it was disconnected".into()],
-        stderr_tail: None,
-        stderr_error: None,
-        exit_status: None,
-    });
-    ServerState::Down { outcome: report.outcome, error: error.into() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cause_has_the_line_of_standard_error_that_says_most() {
-        for (tail, said) in [
-            ("", ""),
-            ("starting\nlast words\n\n", "; its stderr: last words"),
-            ("Fatal error: refused\n  at f (x.js:1)\n}\n", "; its stderr: Fatal error: refused"),
-            ("listening\n}\n", "; its stderr: listening"),
-            (
-                "failed {\n  [cause]: Error: refused\n      at makeNetworkError (x.js:1)\n}\n",
-                "; its stderr: [cause]: Error: refused",
-            ),
-        ] {
-            let exit_status = Some(crate::report::ExitStatusReport::Code(1));
-            let error = ErrorReport {
-                message: "exited".into(),
-                chain: vec!["exited".into()],
-                stderr_tail: Some(tail.into()),
-                stderr_error: None,
-                exit_status,
-            };
-            assert_eq!(cause(&error), format!("exited{said}"), "{tail}");
-        }
     }
 }

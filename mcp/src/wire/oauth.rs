@@ -2,22 +2,30 @@
 //!
 //! rmcp's log records contain codes and other secrets, so they are suppressed.
 
+mod challenge;
+mod failure;
+mod key;
+mod redirect;
+mod stored;
+
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use rmcp::transport::auth::{
     AuthError, AuthorizationCallback, AuthorizationManager, AuthorizationMetadata,
     AuthorizationRequest, AuthorizationSession, ClientCredentialsConfig, CredentialStore,
-    OAuthClientConfig, StoredCredentials, WWWAuthenticateParams,
+    OAuthClientConfig,
 };
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
-use crate::auth::{BoxError, Config, Grant, TokenStore, Tokens};
-use crate::fault::{Flattened, chain};
-use crate::wire::body::clipped;
-
-mod key;
+pub(crate) use self::challenge::is_insufficient_scope;
+use self::challenge::{bearer, without_spaces};
+pub(crate) use self::failure::NoToken;
+use self::failure::{Failed, told};
+use self::redirect::{at_the_address, refusal};
+use self::stored::{Kept, Stored};
+use crate::auth::{BoxError, Config, Grant};
 
 /// The authorisation of a server.
 pub(crate) struct Authority {
@@ -30,21 +38,6 @@ type Visit = dyn Fn(String) -> BoxFuture<'static, Result<String, BoxError>> + Se
 
 /// A token; `None` if a user has to log in.
 type Token = Result<Option<String>, NoToken>;
-
-/// The reason why there is no token, without texts that may be secret.
-pub(crate) struct NoToken {
-    pub(crate) error: BoxError,
-    /// Whether only the refresh has failed, so that a new login may help.
-    pub(crate) may_begin: bool,
-    /// The token that was not refreshed.
-    pub(crate) expired: Option<String>,
-}
-
-impl From<BoxError> for NoToken {
-    fn from(error: BoxError) -> Self {
-        Self { error, may_begin: false, expired: None }
-    }
-}
 
 impl Authority {
     /// The authority for the server at `url`, with the tokens that are stored.
@@ -122,9 +115,7 @@ impl Authority {
     /// Gets a token that also has the scope named by the challenges. `before` is the number of earlier refusals of the
     /// request.
     pub(crate) async fn upgrade(&self, challenges: &[String], before: u32, visit: &Visit) -> Token {
-        let read = |it: &String| WWWAuthenticateParams::parse(&without_spaces(it), &self.base);
-        let required = challenges.iter().map(read);
-        let required = required.filter_map(|params| params.scope).collect::<Vec<_>>().join(" ");
+        let required = challenge::required(challenges, &self.base);
         let upgraded = async {
             if before == 0 {
                 self.manager.reset_scope_upgrade_attempts().await;
@@ -153,48 +144,6 @@ impl Authority {
         let fields = url.iter().flat_map(reqwest::Url::query_pairs);
         secrets.extend(fields.filter(|(name, _)| name == "code").map(|(_, it)| it.into_owned()));
         told(&error, &secrets)
-    }
-}
-
-/// The tokens in the store.
-#[derive(Default)]
-struct Kept {
-    access: Option<String>,
-    refresh: Option<String>,
-}
-
-impl Kept {
-    async fn of(store: &dyn TokenStore) -> Result<Self, BoxError> {
-        let tokens = store.load().await?;
-        let field = |name: &str| {
-            let found = tokens.as_ref()?.0.get("token_response")?.get(name)?;
-            found.as_str().map(str::to_owned)
-        };
-        Ok(Self { access: field("access_token"), refresh: field("refresh_token") })
-    }
-}
-
-/// Whether a refusal is for a scope that is missing.
-pub(crate) fn is_insufficient_scope(challenges: &[String]) -> bool {
-    challenges.iter().any(|challenge| {
-        let base = reqwest::Url::parse("http://localhost/");
-        base.is_ok_and(|base| {
-            WWWAuthenticateParams::parse(&without_spaces(challenge), &base).is_insufficient_scope()
-        })
-    })
-}
-
-enum Failed {
-    Auth(AuthError),
-    /// The code in this address was not exchanged for a token.
-    Exchange(AuthError, String),
-    /// An error of the caller, or of ours.
-    Own(BoxError),
-}
-
-impl From<AuthError> for Failed {
-    fn from(error: AuthError) -> Self {
-        Self::Auth(error)
     }
 }
 
@@ -243,50 +192,6 @@ async fn begin(
     }
 }
 
-/// A challenge without the spaces that a server may put around `=` (RFC 9110, section 11.2), which rmcp does not expect.
-fn without_spaces(challenge: &str) -> String {
-    let mut text = String::with_capacity(challenge.len());
-    let (mut is_quoted, mut is_escaped, mut is_after_equals) = (false, false, false);
-    for character in challenge.chars() {
-        match character {
-            _ if is_escaped => is_escaped = false,
-            '\\' if is_quoted => is_escaped = true,
-            '"' => is_quoted = !is_quoted,
-            ' ' | '\t' if !is_quoted && is_after_equals => continue,
-            '=' if !is_quoted => text.truncate(text.trim_end_matches([' ', '\t']).len()),
-            _ => {}
-        }
-        is_after_equals = character == '=' && !is_quoted;
-        text.push(character);
-    }
-    text
-}
-
-/// The part of a header from its challenge `Bearer` on. One header may have several challenges.
-fn bearer(header: &str) -> Option<&str> {
-    let (mut is_quoted, mut is_escaped, mut begins) = (false, false, true);
-    for (at, byte) in header.bytes().enumerate() {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if is_quoted => is_escaped = true,
-            b'"' => is_quoted = !is_quoted,
-            _ if is_quoted => {}
-            b',' => begins = true,
-            b' ' | b'\t' => {}
-            _ if begins => {
-                begins = false;
-                let rest = &header.as_bytes()[at..];
-                let is_it = rest.get(..6).is_some_and(|it| it.eq_ignore_ascii_case(b"bearer"));
-                if is_it && matches!(rest.get(6), None | Some(b' ' | b'\t' | b',')) {
-                    return header.get(at..);
-                }
-            }
-            _ => {}
-        }
-    }
-    None
-}
-
 /// Gets a token for the program itself.
 async fn by_itself(
     manager: &mut AuthorizationManager,
@@ -310,45 +215,6 @@ async fn by_key(
     manager.configure_client_id(key.client_id)?;
     Stored(config.store.clone()).save(credentials).await?;
     Ok(())
-}
-
-/// The refusal in the address that the user was sent back to (RFC 6749, section 4.1.2.1).
-fn refusal(back: &str) -> Option<String> {
-    let back = reqwest::Url::parse(back).ok()?;
-    let field = |name: &str| {
-        let found = back.query_pairs().find(|(field, _)| field == name);
-        found.map(|(_, value)| value.into_owned())
-    };
-    let mut text = format!("the authorization server refused the login: {}", field("error")?);
-    if let Some(words) = field("error_description") {
-        text.push_str(&format!(": {words}"));
-    }
-    Some(clipped(&text).into_owned())
-}
-
-/// Checks that the user was sent back to the address that was given to the authorisation server: a code that came elsewhere
-/// may be that of somebody else. The texts show no query, which holds the code.
-fn at_the_address(redirect_uri: &str, back: &str) -> Result<(), String> {
-    let wanted = reqwest::Url::parse(redirect_uri)
-        .map_err(|error| format!("the redirect address {redirect_uri:?} is none: {error}"))?;
-    let came = reqwest::Url::parse(back)
-        .map_err(|error| format!("the user was sent back to what is no address: {error}"))?;
-    let place = |it: &reqwest::Url| {
-        let port = it.port_or_known_default();
-        (it.scheme().to_owned(), it.host_str().map(str::to_owned), port, it.path().to_owned())
-    };
-    if place(&came) == place(&wanted) {
-        return Ok(());
-    }
-    let shown = |mut it: reqwest::Url| {
-        it.set_query(None);
-        it.set_fragment(None);
-        // An address without a host has neither.
-        let _ = it.set_username("").and_then(|()| it.set_password(None));
-        clipped(it.as_str()).into_owned()
-    };
-    let (came, wanted) = (shown(came), shown(wanted));
-    Err(format!("the user was sent back to {came}, which is not the redirect address {wanted}"))
 }
 
 /// Turns the address that the user was sent back to into a token.
@@ -414,111 +280,5 @@ fn known(token: Result<String, AuthError>) -> Result<Option<String>, AuthError> 
         Ok(token) => Ok(Some(token)),
         Err(AuthError::AuthorizationRequired | AuthError::TokenRefreshRejected(_)) => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-/// An error of rmcp's, without the secrets that it may repeat.
-fn told(error: &AuthError, secrets: &[String]) -> BoxError {
-    // A server may repeat the body of the request, in which they are encoded.
-    let encoded = |it: &String| {
-        let pair = [("", it.as_str())];
-        let url = reqwest::Url::parse_with_params("http://localhost/", pair).ok()?;
-        url.query().map(|query| query.trim_start_matches('=').to_owned())
-    };
-    let mut forms: Vec<String> = secrets.iter().filter_map(encoded).collect();
-    forms.extend_from_slice(secrets);
-    let hidden = |text: String| {
-        forms.iter().filter(|it| !it.is_empty()).fold(text, |text, it| text.replace(it, "(hidden)"))
-    };
-    let texts = chain(error).into_iter().map(hidden).collect();
-    match Flattened::from_texts(texts) {
-        Some(flat) => flat.into(),
-        None => "no reason is known".into(),
-    }
-}
-
-/// The caller's store, as a store of rmcp's type.
-struct Stored(Arc<dyn TokenStore>);
-
-/// The futures of a trait whose methods are asynchronous by a macro.
-type Boxed<'a, T> = BoxFuture<'a, Result<T, AuthError>>;
-
-impl CredentialStore for Stored {
-    fn load<'s, 'f>(&'s self) -> Boxed<'f, Option<StoredCredentials>>
-    where
-        's: 'f,
-        Self: 'f,
-    {
-        Box::pin(async move {
-            let Some(tokens) = self.0.load().await.map_err(failed)? else { return Ok(None) };
-            serde_json::from_value(tokens.0).map(Some).map_err(|error| failed(error.into()))
-        })
-    }
-
-    fn save<'s, 'f>(&'s self, credentials: StoredCredentials) -> Boxed<'f, ()>
-    where
-        's: 'f,
-        Self: 'f,
-    {
-        Box::pin(async move {
-            let tokens = serde_json::to_value(credentials).map_err(|error| failed(error.into()))?;
-            self.0.save(Tokens(tokens)).await.map_err(failed)
-        })
-    }
-
-    fn clear<'s, 'f>(&'s self) -> Boxed<'f, ()>
-    where
-        's: 'f,
-        Self: 'f,
-    {
-        Box::pin(async move { self.0.clear().await.map_err(failed) })
-    }
-}
-
-fn failed(error: BoxError) -> AuthError {
-    AuthError::CredentialStoreError(chain(&*error).join(": "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_challenge_for_a_token_is_found_among_others() {
-        for (header, wanted) in [
-            ("Bearer", Some("Bearer")),
-            ("bearer a=\"b\"", Some("bearer a=\"b\"")),
-            ("Basic realm=\"x\", Bearer scope=s", Some("Bearer scope=s")),
-            ("Negotiate, BEARER scope=s, Basic realm=x", Some("BEARER scope=s, Basic realm=x")),
-            ("Basic realm=\"a, Bearer x\"", None),
-            ("Basic realm=\"a\\\", Bearer x\"", None),
-            ("Bearerish a=b", None),
-            ("Basic realm=bearer", None),
-            ("Digest a=1,bearer b=2", Some("bearer b=2")),
-            ("", None),
-        ] {
-            assert_eq!(bearer(header), wanted, "{header}");
-        }
-    }
-
-    #[test]
-    fn a_challenge_is_read_with_spaces_around_its_equals_signs() {
-        for (came, read) in [
-            ("Bearer a = \"b = c\" , d\t=e", "Bearer a=\"b = c\" , d=e"),
-            (r#"Bearer a="\" = " , b= c"#, r#"Bearer a="\" = " , b=c"#),
-            ("Bearer", "Bearer"),
-            ("\u{e9} = \u{e9}", "\u{e9}=\u{e9}"),
-        ] {
-            assert_eq!(without_spaces(came), read);
-        }
-        let spaced = ["Bearer error = \"insufficient_scope\"".to_owned()];
-        assert!(is_insufficient_scope(&spaced));
-    }
-
-    #[test]
-    fn a_secret_is_hidden_in_the_form_of_a_request_too() {
-        let error = AuthError::TokenRefreshFailed("no refresh_token=a%2Fb%2B+c, a/b+ c".into());
-        let text = told(&error, &["a/b+ c".to_owned()]).to_string();
-        assert!(text.ends_with("no refresh_token=(hidden), (hidden)"), "{text}");
     }
 }
