@@ -11,12 +11,16 @@ use futures_util::future::BoxFuture;
 #[cfg(feature = "auth")]
 mod oauth;
 #[cfg(feature = "auth")]
+mod scopes;
+#[cfg(feature = "auth")]
 mod store;
 
 #[cfg(feature = "auth")]
 pub use self::oauth::OAuth;
 #[cfg(feature = "auth")]
 pub(crate) use self::oauth::{Config, Grant};
+#[cfg(feature = "auth")]
+pub(crate) use self::scopes::Scopes;
 #[cfg(feature = "auth")]
 pub use self::store::{TokenStore, Tokens};
 
@@ -52,6 +56,9 @@ pub struct Refused {
     /// Whether the server is being connected, and no headers that the provider has given after an earlier 401 of the attempt
     /// were in vain. At any other time a user does not expect to be asked for a password.
     pub connecting: bool,
+    /// The scopes of the session that a user was asked for.
+    #[cfg(feature = "auth")]
+    pub(crate) scopes: Scopes,
 }
 
 /// Shows the names of the headers without their values, which are credentials, and no challenge, because a server may

@@ -22,7 +22,7 @@ use crate::wire::oauth::{Authority, NoToken, is_insufficient_scope};
 /// A token that has expired, or that the server refuses, is refreshed once. If that is impossible, a program authorises itself
 /// anew. A user is asked to log in only while the server is being connected, and not again after a login in vain; later the
 /// request fails as [`Outcome::AuthRequired`](crate::Outcome::AuthRequired). A missing scope (403, `insufficient_scope`) is
-/// asked of the user at any time, three times at most for a request.
+/// asked of the user at any time, once in a session. If the server then still lacks it, the request fails in the same way.
 ///
 /// Give more time than the default to a server that needs a login by a user: see
 /// [`GroupOptions::connect_timeout`](crate::GroupOptions::connect_timeout).
@@ -224,8 +224,23 @@ impl OAuth {
         refused: &Refused,
     ) -> Result<Option<String>, NoToken> {
         let Some(authority) = state.as_ref() else { return Ok(None) };
-        authority.upgrade(&refused.challenges, refused.before, visit.as_ref()).await
+        let required = authority.required(&refused.challenges);
+        if refused.scopes.have(&required) {
+            return Err(BoxError::from(in_vain(&required)).into());
+        }
+        let token = authority.upgrade(&required, refused.before, visit.as_ref()).await?;
+        refused.scopes.learn(&required);
+        Ok(token)
     }
+}
+
+/// The failure of a request for which a login gave a token, and not enough rights.
+fn in_vain(required: &str) -> String {
+    let wanted = match required {
+        "" => "more rights, which it does not name".to_owned(),
+        named => format!("the scope {named:?}"),
+    };
+    format!("the server still asks for {wanted}, after a login for that")
 }
 
 const AUTHORIZATION: &str = "Authorization";

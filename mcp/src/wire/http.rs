@@ -29,6 +29,8 @@ use super::recorder::Recorder;
 use super::stop::Stop;
 use super::undelivered;
 use crate::auth::Authorize;
+#[cfg(feature = "auth")]
+use crate::auth::Scopes;
 use crate::fault::Fault;
 
 mod authorized;
@@ -69,6 +71,9 @@ pub(crate) struct HttpSession {
     provider: Option<Authorize>,
     /// Whether the provider has been asked because of a 401, and no request has been accepted since.
     has_asked: AtomicBool,
+    /// The scopes that a user was asked for.
+    #[cfg(feature = "auth")]
+    scopes: Scopes,
     cookies: Cookies,
     client: Client,
     recorder: Arc<Recorder>,
@@ -99,6 +104,8 @@ impl HttpSession {
             headers,
             provider,
             has_asked: AtomicBool::new(false),
+            #[cfg(feature = "auth")]
+            scopes: Scopes::default(),
             cookies: Cookies::default(),
             client,
             recorder,

@@ -112,15 +112,18 @@ impl Authority {
         (authority, token)
     }
 
-    /// Gets a token that also has the scope named by the challenges. `before` is the number of earlier refusals of the
-    /// request.
-    pub(crate) async fn upgrade(&self, challenges: &[String], before: u32, visit: &Visit) -> Token {
-        let required = challenge::required(challenges, &self.base);
+    /// The scopes that the challenges name.
+    pub(crate) fn required(&self, challenges: &[String]) -> String {
+        challenge::required(challenges, &self.base)
+    }
+
+    /// Gets a token that also has the scopes `required`. `before` is the number of earlier refusals of the request.
+    pub(crate) async fn upgrade(&self, required: &str, before: u32, visit: &Visit) -> Token {
         let upgraded = async {
             if before == 0 {
                 self.manager.reset_scope_upgrade_attempts().await;
             }
-            let url = self.manager.request_scope_upgrade(&required).await?;
+            let url = self.manager.request_scope_upgrade(required).await?;
             let back = visit(url).await.map_err(Failed::Own)?;
             exchange(&self.manager, &self.config, &back).await
         };

@@ -61,6 +61,8 @@ impl HttpSession {
                 // The DELETE after a failed attempt is no part of connecting. A login that did not help is not repeated for
                 // the next request of the attempt.
                 connecting: is_first && !self.recorder.is_connected() && !self.stop.is_requested(),
+                #[cfg(feature = "auth")]
+                scopes: self.scopes.clone(),
             };
             let others = self.given(provider, Some(refused)).await?;
             if others == given {

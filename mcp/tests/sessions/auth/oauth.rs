@@ -2,5 +2,6 @@
 
 mod authority;
 mod logins;
+mod scopes;
 mod secrets;
 mod tokens;

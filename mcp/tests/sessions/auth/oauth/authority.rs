@@ -46,6 +46,8 @@ pub(super) struct State {
     pub(super) metadata: Option<&'static str>,
     /// The scope that calls need.
     pub(super) scope: Option<&'static str>,
+    /// The method whose requests need more rights than any token has, and the challenge.
+    pub(super) never: Option<(&'static str, &'static str)>,
     /// The scopes that were asked for.
     pub(super) asked: Vec<String>,
 }
@@ -227,6 +229,11 @@ fn answer(state: &mut State, request: &Request) -> Reply {
         return Reply::status(401)
             .with("www-authenticate", &challenge.replace("METADATA", &format!("{base}{metadata}")))
             .saying(format!("no {given}"));
+    }
+    if let Some((rpc, challenge)) = state.never
+        && request.rpc == rpc
+    {
+        return Reply::status(403).with("www-authenticate", challenge);
     }
     if let Some(scope) = state.scope
         && request.rpc == "tools/call"

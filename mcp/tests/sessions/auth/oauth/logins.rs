@@ -36,19 +36,6 @@ async fn a_user_logs_in_once_and_the_token_is_refreshed_once() {
 }
 
 #[tokio::test]
-async fn a_missing_scope_is_asked_for() {
-    within_limit(async {
-        let authority =
-            Authority::start_as(State { scope: Some("tools:call"), ..State::default() }).await;
-        let group = authority.up(authority.user()).await;
-        echo(&group, "s").await.expect("with the scope");
-        assert_eq!(authority.logins(), 2);
-        assert!(group.close().await.all_well());
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_login_that_fails_is_the_cause_and_nobody_is_asked_twice() {
     within_limit(async {
         let authority = Authority::start().await;
