@@ -60,6 +60,12 @@ impl Fault {
         Self { exit: Some(exit), ..Self::new(Outcome::Exited, message) }
     }
 
+    /// The same failure with these words of the server as its cause.
+    pub(crate) fn after_words(self, words: Option<String>) -> Self {
+        let cause = words.and_then(|words| Flattened::from_texts(vec![words]));
+        Self { source: cause.map(|it| Arc::new(it) as _), ..self }
+    }
+
     /// The same failure of a server that asks for a pause before the next attempt.
     pub(crate) fn asking_to_wait(self, wait: Option<Duration>) -> Self {
         Self { wait, ..self }

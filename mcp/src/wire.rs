@@ -56,6 +56,7 @@ pub(crate) mod pipe;
 pub(crate) mod pumps;
 mod raw;
 pub(crate) mod recorder;
+mod said;
 pub(crate) mod secrets;
 mod service;
 pub(crate) mod skeleton;

@@ -346,7 +346,7 @@ impl Held {
                 format!("the server was ended by {}{during}", signal::shown(signal))
             }
         };
-        Fault::exited(how, status)
+        Fault::exited(how, status).after_words(self.recorder.last_words())
     }
 }
 

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use super::incoming::Incoming;
 use super::pending::Pending;
 use super::recorder::Recorder;
+use super::said::said;
 use super::unplaced::{Unplaced, decided};
 
 /// The session of a transport, as the pump that reads the transport sees it.
@@ -68,6 +69,11 @@ impl Inbox<'_> {
 
     async fn send(&self, mut message: ServerJsonRpcMessage) -> Result<(), Over> {
         self.recorder.secrets().hide_in(&mut message);
+        if !self.recorder.is_connected()
+            && let Some(said) = said(&message, self.recorder.secrets())
+        {
+            self.recorder.said(said);
+        }
         let Some(message) = self.pending.hand_over(message) else { return Ok(()) };
         self.messages.send(Box::new(message)).await.map_err(|_| Over)
     }

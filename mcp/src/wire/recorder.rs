@@ -38,6 +38,8 @@ struct Recorded {
     written: u64,
     /// The number of requests that wait for their credentials.
     unauthorized: usize,
+    /// The last words of a server that is not up yet.
+    said: Option<String>,
 }
 
 impl Recorder {
@@ -126,6 +128,17 @@ impl Recorder {
         recorded.connected = true;
         recorded.fault = None;
         recorded.phase = None;
+        recorded.said = None;
+    }
+
+    /// A server that is not up yet has said this. If it exits, it may be the cause.
+    pub(crate) fn said(&self, said: String) {
+        self.recorded.lock().said = Some(said);
+    }
+
+    /// The last words of a server that did not come up.
+    pub(crate) fn last_words(&self) -> Option<String> {
+        self.recorded.lock().said.clone()
     }
 
     /// Whether the session has come up.

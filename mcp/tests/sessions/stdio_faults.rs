@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use moored_mcp::{ExitStatusReport, Outcome, ServerParams, SessionGroup, StdioParams};
+use moored_mcp::{ExitStatusReport, Outcome, ServerParams, SessionGroup, StdioParams, Transport};
 
 use crate::support::{brisk, brisk_group, fleet_server, shell, within_limit};
 
@@ -20,6 +20,38 @@ async fn a_child_that_exits_with_7_is_reported_with_its_status_and_its_last_word
         assert_eq!(report.servers[0].leave.exit_status, Some(ExitStatusReport::Code(7)));
         assert!(report.clean, "{report:?}");
         assert!(!report.all_well());
+    })
+    .await;
+}
+
+/// A published server tells its cause in a request whose method no protocol has.
+#[tokio::test]
+async fn a_child_that_tells_its_cause_in_a_message_and_exits_is_reported_with_it() {
+    within_limit(async {
+        let cause = r#"{"level":"error","data":"no key, given '"$API_KEY"'"}"#;
+        for (head, what) in [
+            (r#""id":1,"method":"log""#, r#"the request "log""#),
+            (r#""method":"log""#, r#"the notification "log""#),
+            (r#""method":"notifications/message""#, "a log message"),
+        ] {
+            for reads in ["", "read line; "] {
+                let said = format!(r#"{{"jsonrpc":"2.0",{head},"params":{cause}}}"#);
+                let mut params = shell("dead", &format!("{reads}echo '{said}'; exit 7"));
+                let Transport::Stdio(stdio) = &mut params.transport else { panic!("a child") };
+                stdio.env.insert("API_KEY".into(), "sk-123456".into());
+                let group = brisk_group();
+                let error = group.connect(params).await.expect_err("it exits");
+                assert_eq!(error.outcome(), Outcome::Exited);
+                let report = error.report();
+                assert_eq!(report.exit_status, Some(ExitStatusReport::Code(7)));
+                let [exited, said] = &report.chain[..] else { panic!("{report:?}") };
+                assert!(exited.contains("status 7"), "{exited}");
+                assert!(said.starts_with(&format!("its last message was {what}: ")), "{said}");
+                assert!(said.contains("no key, given (hidden)"), "{said}");
+                let all = format!("{error:?} {:?}", group.close().await);
+                assert!(!all.contains("sk-123456"), "{all}");
+            }
+        }
     })
     .await;
 }
