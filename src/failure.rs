@@ -12,7 +12,6 @@ pub use exit::{BoxError, ExitFailure};
 
 use crate::identity::TaskId;
 use crate::reason::Reason;
-use crate::unwind;
 use crate::wrong_task::{Misuse, WrongTask};
 use std::convert::Infallible;
 use std::panic::Location;
@@ -114,23 +113,13 @@ impl<E> Cause<E> {
 }
 
 impl<E> Failure<E> {
-    /// `None` if there is no failure. At most `cap` causes are kept, the exits last; the others are counted.
-    pub(crate) fn record(
-        mut causes: Vec<Cause<E>>,
-        exits: Failures,
-        cap: impl FnOnce() -> usize,
-    ) -> Option<Self> {
+    /// `None` if there is no failure. The exits come last.
+    pub(crate) fn record(mut causes: Vec<Cause<E>>, exits: Failures) -> Option<Self> {
         if causes.is_empty() && exits.is_empty() {
             return None;
         }
-        let (cap, mut omitted) = (cap(), exits.omitted);
         causes.extend(exits.first.into_iter().map(Cause::Exit));
-        if causes.len() > cap {
-            let over = causes.split_off(cap);
-            omitted += over.len();
-            unwind::drop_each_quietly(over);
-        }
-        Some(Failure { causes, omitted })
+        Some(Failure { causes, omitted: exits.omitted })
     }
 
     pub(crate) fn only(cause: Cause<E>) -> Self {

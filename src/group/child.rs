@@ -117,8 +117,9 @@ where
         Poll::Ready(())
     }
 
-    /// Drops the future of a child that has not ended, and reports the child as cancelled. The exits that the future
-    /// abandons belong to the child's own region, so it gets its node first. They run on `executor`, if there is one.
+    /// Drops the future of a child that has not left, and reports the result of its body, or the child as cancelled (R6). The
+    /// exits that the future abandons belong to the child's own region, so it gets its node first. They run on `executor`, if
+    /// there is one.
     pub(super) fn drop_in(
         self: Pin<&mut Self>,
         ledger: &Ledger<E>,
@@ -130,11 +131,15 @@ where
         if let (Some(node), Some(executor)) = (this.run.node(), executor) {
             inbox::set_spawner(node, executor);
         }
+        let result = this.run.as_mut().value();
         // The exits are handed over before the group counts the child out.
         let dropped = unwind::catch(|| this.run.as_mut().abandon());
         let end = this.run.as_ref().end(this.side, ledger, this.turn);
         if let Err(payload) = dropped {
             ledger.dropped_loudly(payload, end.at);
+        }
+        if let Some(result) = result {
+            return end.returned(result);
         }
         let kind = match ledger.gate.is_abandoned() {
             true => ReasonKind::OwnerGone,

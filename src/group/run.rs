@@ -104,10 +104,11 @@ impl<E, M: Kept<E>> Crew<'_, E, M> {
     fn misplaced<V>(&mut self, wrong: Box<WrongTask>, value: V) -> Failure<E> {
         self.frame.drop_within(value);
         // Taken before the rest goes outwards, because this result is a record, too.
-        let mut record = self.frame.take_record(self.shared.ledger.settle());
         let reason = Reason::misplaced(wrong);
+        let mut errors = self.shared.ledger.settle();
+        errors.push(Cause::Cancelled(reason.clone()), self.frame.at());
+        let record = self.frame.take_record(errors);
         self.abandon(Some(reason.clone()));
-        record.errors.push(Cause::Cancelled(reason.clone()), self.frame.at());
         let returned = record.or((), &mut self.frame);
         returned.err().unwrap_or_else(|| Failure::only(Cause::Cancelled(reason)))
     }

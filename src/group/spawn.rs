@@ -10,7 +10,7 @@ use std::panic::Location;
 impl<'env, E> TaskGroup<'env, E> {
     /// Spawns a child on an executor.
     ///
-    /// If the executor refuses the child, or drops it before its end, the child counts as cancelled,
+    /// If the executor refuses the child, or drops it before its body has ended, the child counts as cancelled,
     /// with [`ReasonKind::Shutdown`](crate::ReasonKind::Shutdown); the group runs its exits (R8).
     ///
     /// # Task affinity

@@ -306,3 +306,35 @@ fn r16_an_executor_child_that_is_polled_before_a_limit_is_set_has_no_turn() {
     executor.run();
     run.drive().unwrap();
 }
+
+/// Abandons an exit that waits for `gate`, and ends with `result`.
+async fn ends_before_its_exit<T>(
+    gate: Gate,
+    result: Result<T, &'static str>,
+) -> Result<T, &'static str> {
+    let stack = ExitStack::new();
+    stack.defer(gate.wait());
+    drop(stack);
+    result
+}
+
+#[test]
+fn r06_r17_a_child_whose_body_has_ended_keeps_its_result_though_its_executor_drops_it() {
+    let (exec, gate) = (Executor::new(), Gate::new());
+    let group: TaskGroup<'_, &str> = TaskGroup::new().keep_going();
+    let value = group.spawn_on(&exec, ends_before_its_exit(gate.clone(), Ok(7)));
+    let error = group.spawn_on(&exec, ends_before_its_exit::<()>(gate.clone(), Err("broken")));
+    let failed = error.id();
+    let mut run = hand(group.run(async { Ok(()) }));
+    run.pending();
+    exec.run();
+    exec.shut_down();
+    run.pending();
+    gate.open();
+    let failure = run.drive().unwrap_err();
+    assert_eq!(hand(value.join()).ready().unwrap(), 7);
+    assert_eq!(failure.causes().count(), 1, "{failure:#}");
+    let Cause::Child { task, error: "broken", .. } = failure.cause() else { panic!("{failure}") };
+    assert_eq!(*task, failed);
+    assert!(matches!(hand(error.join()).ready(), Err(ChildError::Failed(task)) if task == failed));
+}

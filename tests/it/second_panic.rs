@@ -5,7 +5,7 @@ use crate::support::{Gate, Loud, Reports, boom, hand, lose, panic_text, yield_no
 use moored::testing::MockClock;
 use moored::{
     CancelScope, Cause, Clock, ExitFailure, ExitStack, ReasonKind, Sleep, TaskGroup, fail_after,
-    move_on_after, shield, task,
+    local, move_on_after, shield, task,
 };
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -330,4 +330,48 @@ fn r15_of_errors_that_panic_in_their_drops_each_is_told_beside_the_panic_of_a_ch
     }));
     assert_eq!(panic_text(|| run.poll().is_ready()), "of a third child");
     assert_eq!((reports.of("loud error one").len(), reports.of("loud error two").len()), (1, 1));
+}
+
+/// An error that panics when it is dropped.
+struct LoudError(#[allow(dead_code, reason = "its drop is what matters")] Loud);
+
+impl std::fmt::Debug for LoudError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a loud error")
+    }
+}
+
+impl std::fmt::Display for LoudError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(self, f)
+    }
+}
+
+impl std::error::Error for LoudError {}
+
+#[test]
+fn r15_an_exits_error_over_the_cap_that_panics_in_its_drop_is_a_panic_of_the_stack() {
+    for body in [Ok(()), Err("of the body")] {
+        let stack = ExitStack::new().max_causes(1);
+        let run = stack.run(async {
+            stack.defer(async { Err(LoudError(Loud("over the cap"))) });
+            stack.defer(async { Err("first") });
+            body
+        });
+        assert_eq!(panic_text(|| hand(run).drive().is_ok()), "over the cap");
+    }
+    let stack = local::ExitStack::new().max_causes(1);
+    let run = stack.run(async {
+        stack.defer(async { Err(LoudError(Loud("over the cap"))) });
+        Err::<(), _>("of the body")
+    });
+    assert_eq!(panic_text(|| hand(run).drive().is_ok()), "over the cap");
+    let group: TaskGroup<'_, &str> = TaskGroup::new().max_causes(1);
+    let run = group.run(async {
+        let stack = ExitStack::new();
+        stack.defer(async { Err(LoudError(Loud("over the cap"))) });
+        drop(stack);
+        Err::<(), _>("of the body")
+    });
+    assert_eq!(panic_text(|| hand(run).drive().is_ok()), "over the cap");
 }

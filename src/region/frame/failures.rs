@@ -101,7 +101,7 @@ impl Frame {
             reported.append(record::report_all(&node, tally.take_failures()));
             reported.trim(record::cap(&node))
         };
-        unwind::drop_each_quietly(over);
+        over.into_iter().for_each(|failure| self.drop_value(failure));
     }
 
     /// Keeps the panic of user code that was run, if it panicked.

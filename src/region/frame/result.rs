@@ -64,7 +64,7 @@ impl<E> Errors<E> {
 
 /// The record of a region that has left: its errors, then the failures of its exits; or a panic that is resumed in its place.
 pub(crate) struct Record<E> {
-    pub(crate) errors: Errors<E>,
+    errors: Errors<E>,
     failures: Failures,
     panic: Option<Payload>,
 }
@@ -83,16 +83,22 @@ impl<E> Record<E> {
         }
         failures.omitted += errors.omitted;
         let causes = errors.causes.into_iter().map(|(cause, _)| cause).collect();
-        match Failure::record(causes, failures, || record::cap(frame.node())) {
-            Some(failure) => Err(failure),
-            None => Ok(value),
-        }
+        Failure::record(causes, failures).map_or(Ok(value), Err)
     }
 }
 
 impl Frame {
-    /// The record so far, of `errors` and of the exits.
+    /// The record so far, of `errors` and of the exits, which come last. What is over its cap is counted, and a panic of its drop
+    /// is one of the region (R15).
     pub(crate) fn take_record<E>(&mut self, mut errors: Errors<E>) -> Record<E> {
+        if self.has_failures() || errors.len() > 1 {
+            let cap = record::cap(self.node());
+            let over = errors.causes.split_off(errors.len().min(cap));
+            errors.omitted += over.len();
+            over.into_iter().for_each(|(cause, _)| self.drop_value(cause));
+            let over = self.extras().tally.failures.trim(cap - errors.len());
+            over.into_iter().for_each(|failure| self.drop_value(failure));
+        }
         let panic = self.take_panic(errors.panic.take());
         Record { errors, failures: self.take_failures(), panic }
     }

@@ -14,7 +14,7 @@ pub(in crate::region) fn drop_inside(frame: &mut Frame, parts: Parts<'_>, body: 
     frame::report_foreign_drop(frame);
     // Before the hand-over, so that exits which the body abandons go to this region, and on with its own (R7).
     frame.clear_dropped(body);
-    if frame.has_error_to_tell() {
+    if body.has_value() && frame.has_error_to_tell() {
         frame.unclaimed();
     }
     let dropped = frame.within(|| body.drop_value());
