@@ -142,9 +142,11 @@ impl TimedOut {
 
 impl fmt::Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A future that another task polled has not timed out (R2).
-        let kind = if self.reason.wrong_task().is_some() { "" } else { "timed out: " };
-        write!(f, "{kind}{}", self.reason)
+        match self.reason.wrong_task() {
+            None => write!(f, "timed out{}", self.reason.requested_by()),
+            // A future that another task polled has not timed out (R2).
+            Some(_) => self.reason.fmt(f),
+        }
     }
 }
 

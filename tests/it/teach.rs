@@ -152,7 +152,7 @@ fn r15_every_error_passes_a_question_mark_and_is_one_line() {
     let mut run = moored::testing::hand(
         task(async {
             let late = fail_after(Duration::from_secs(1), pending::<()>()).await.unwrap_err();
-            assert!(is_error(late).starts_with("timed out: "));
+            assert!(is_error(late).starts_with("timed out (at "));
             let scope = CancelScope::new();
             scope.cancel_because("closing time");
             let cancelled = scope.run(pending::<()>()).await.unwrap_err();
