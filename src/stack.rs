@@ -186,7 +186,7 @@ impl ExitStack {
         wrap: impl FnOnce(ExitStack) -> S,
         exits: fn(&S) -> &OwnExits,
     ) -> Close<S> {
-        let node = Arc::clone(self.settled_node());
+        let node = Arc::clone(self.entered_node());
         Close::new(wrap(self), exits, node, at)
     }
 
@@ -268,8 +268,8 @@ impl ExitStack {
     }
 
     /// The node of a stack that no run borrows.
-    fn settled_node(&self) -> &Arc<Node> {
-        self.draft.settled_node(self.exits.owner())
+    fn entered_node(&self) -> &Arc<Node> {
+        self.draft.entered_node(self.exits.owner())
     }
 
     /// The node, or one like it.
@@ -294,7 +294,7 @@ impl ExitStack {
 
 impl sealed::TakeOver for ExitStack {
     fn take_over(&self, dropped: bool) {
-        let node = self.settled_node();
+        let node = self.entered_node();
         if enter::take_over(node, dropped) {
             // For the order of exits it is entered anew.
             self.exits.enter_anew(owner::of(node));
@@ -314,7 +314,7 @@ impl Drop for ExitStack {
     fn drop(&mut self) {
         // A stack without a node has nothing to leave, unless its run was leaked.
         if self.draft.made().is_some() || !self.exits.is_empty_now() {
-            frame::abandon_unattended(self.settled_node(), &self.exits);
+            frame::abandon_unattended(self.entered_node(), &self.exits);
         }
     }
 }

@@ -23,8 +23,8 @@ pub enum ExitFailure {
         error: BoxError,
     },
     /// It panicked; the other exits ran all the same. Also the panic of a child whose group
-    /// [isolates panics](crate::TaskGroup::isolate_panics), and a second panic of a body, a child or a drop, which cannot be
-    /// resumed beside the first.
+    /// [isolates panics](crate::TaskGroup::isolate_panics), a second panic of a body, a child or a drop, which cannot be
+    /// resumed beside the first, and the panic of a body whose `run` was dropped before it could resume it.
     #[non_exhaustive]
     Panicked {
         /// Where the exit was registered; where the child was spawned; where the region was run, if it was its body.

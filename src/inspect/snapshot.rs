@@ -123,8 +123,9 @@ impl Snapshot {
     /// The regions and exits that have been leaving for longer than `time`, a line each: the path from the root, and
     /// the current wait at its end.
     ///
-    /// Of a chain of regions that wait for each other, only the innermost has a line. Of a path of more than 32 regions
-    /// the middle is left out.
+    /// Of a chain of regions that wait for each other, only the innermost has a line; each exit has one, also if a region that
+    /// was entered in it has another. A cancelled region whose body a shield holds is not leaving, because its body goes on: the
+    /// tree shows it as cancelled. Of a path of more than 32 regions the middle is left out.
     ///
     /// ```
     /// use moored::testing::hand;

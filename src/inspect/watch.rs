@@ -7,8 +7,8 @@ use std::time::Duration;
 
 /// Scans all regions once in each period `every`, and reports each region and exit that has been leaving for longer
 /// than `longer_than`. With the feature `tracing` the report is a warning to the subscriber that is current at this
-/// call, else a line on standard error. The text is the path from the root; see
-/// [`Snapshot::leaving`](super::Snapshot::leaving).
+/// call, else a line on standard error. The text is the path from the root, and the regions are those of
+/// [`Snapshot::leaving`](super::Snapshot::leaving): a cancelled region that a shield holds is not among them.
 ///
 /// It runs on its own thread, so that it works even if a runtime is blocked. A region that still does not end is
 /// reported by every scan.

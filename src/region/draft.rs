@@ -279,7 +279,7 @@ impl<T: Set> Draft<T> {
     }
 
     /// The node of a stack that no run borrows. If a run was leaked before it had a node, the node is entered here in its place.
-    pub(crate) fn settled_node(&self, owner: Identity) -> &Arc<Node> {
+    pub(crate) fn entered_node(&self, owner: Identity) -> &Arc<Node> {
         let node = self.node();
         if !node.is_entered() {
             self.mark_entered(node, owner);

@@ -43,7 +43,7 @@ pub(super) enum Signal {
     /// not.
     Children(Reason),
     /// A cancelled region around keeps its body for a shield: the children of every group inside are cancelled.
-    Held(Reason),
+    Shielded(Reason),
     /// The times of the region have changed.
     Time,
     /// A region around got such a signal: waiters look again, and shields are woken, because a shield has
@@ -145,7 +145,7 @@ pub(super) fn hear(node: &Node, signal: Signal, wakers: &mut Taken, below: &mut 
     let heard = match signal {
         Signal::Cancel(_) => LEFT | CANCELLED,
         Signal::Stop(_) => LEFT | STOP,
-        Signal::Children(_) | Signal::Held(_) | Signal::Time | Signal::Look(_) => 0,
+        Signal::Children(_) | Signal::Shielded(_) | Signal::Time | Signal::Look(_) => 0,
     };
     if node.has(heard) {
         return node.flags();
@@ -170,8 +170,8 @@ pub(super) fn hear(node: &Node, signal: Signal, wakers: &mut Taken, below: &mut 
             true
         }
         Signal::Stop(reason) => hear_stop(node, &mut inner, reason, below),
-        Signal::Held(_) if node.kind != Kind::Group => return node.flags(),
-        Signal::Children(reason) | Signal::Held(reason) => {
+        Signal::Shielded(_) if node.kind != Kind::Group => return node.flags(),
+        Signal::Children(reason) | Signal::Shielded(reason) => {
             if !node.has(CANCELLED) {
                 inner.rest().below.get_or_insert(reason);
             }
@@ -271,7 +271,7 @@ pub(super) fn look_again_unless_quiet(node: &Arc<Node>) {
     if cancelled || !quiet::is_quiet(node) || node.has(TIMED) {
         // A region that holds is cancelled.
         let held = if cancelled { shields::held_around(node) } else { None };
-        wake_to_look(node, held.map(Signal::Held));
+        wake_to_look(node, held.map(Signal::Shielded));
     }
 }
 

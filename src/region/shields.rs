@@ -22,7 +22,7 @@ use crate::wakers::{Taken, wake_all};
 use std::time::Duration;
 
 /// The links of each region that the first round of a search for a shield looks at.
-const FEW: usize = 8;
+const AT_FIRST: usize = 8;
 
 /// The default of the time that a cancelled region waits for a shield that it has woken.
 const SHIELD_PATIENCE: Duration = Duration::from_millis(100);
@@ -50,7 +50,7 @@ pub(super) fn hold(node: &Node) {
         node.raise(&inner, HELD);
         request::note_tidings(&inner);
         if let Some(reason) = inner.reason() {
-            below.add(&inner, &Signal::Held(reason.seen_as(ReasonKind::Parent)));
+            below.add(&inner, &Signal::Shielded(reason.seen_as(ReasonKind::Parent)));
         }
     }
     request::deliver(Taken::default(), below);
@@ -61,7 +61,7 @@ pub(super) fn hold(node: &Node) {
 /// The search looks at a few links of each region first, and at eight times as many in each further round: a region with 10,000
 /// scopes inside, each with a shield, looks into the first few of them in each poll (R19).
 pub(super) fn has_shield_below(node: &Node) -> bool {
-    let mut rounds = std::iter::successors(Some(FEW), |most| Some(most.saturating_mul(8)));
+    let mut rounds = std::iter::successors(Some(AT_FIRST), |most| Some(most.saturating_mul(8)));
     rounds.find_map(|most| search_below(node, most, is_polled, |_| ())).unwrap_or(false)
 }
 

@@ -16,7 +16,7 @@ use crate::wakers::{Taken, wake_all_of};
 
 /// The number of regions that a request tells before it looks for marks, and leaves one. The explorers of threads, which try
 /// every order of locks, take the locks for that only in models of three regions.
-const FEW: usize = if EXPLORED { 1 } else { shortcut::FEW };
+const UNMARKED: usize = if EXPLORED { 1 } else { shortcut::FEW };
 
 /// The regions that a signal has not reached yet, each with its signal.
 #[derive(Default)]
@@ -92,13 +92,13 @@ pub(super) fn deliver_request(
     let mut around = None;
     let wakers = reach(below, |signal| {
         reached += 1;
-        if reached > FEW && !told {
+        if reached > UNMARKED && !told {
             let around = around.get_or_insert_with(|| Outwards::from(region, request, last));
             told = around.finds_request();
         }
         told && matches!(signal, Signal::Look(Event::Cancelled | Event::Stopped))
     });
-    if reached > FEW && !told {
+    if reached > UNMARKED && !told {
         region.lock_and_raise(mark);
     }
     wake_inside_out(own, wakers)
@@ -156,7 +156,7 @@ impl Outwards {
 }
 
 /// The signal that a region below takes from `signal`. A child is cancelled with its group; a stay with its scope and for the
-/// same reason. Any other region is dropped with the region around it, or survives it, and only looks. `Held` does not pass a
+/// same reason. Any other region is dropped with the region around it, or survives it, and only looks. `Shielded` does not pass a
 /// shield.
 #[inline(always)]
 fn takes(node: &Node, signal: &Signal) -> Option<Signal> {
@@ -164,7 +164,7 @@ fn takes(node: &Node, signal: &Signal) -> Option<Signal> {
         // Most regions are reached in this way.
         Signal::Look(event) => Some(Signal::Look(*event)),
         _ if node.kind == Kind::Child || node.is_stay() => takes_itself(node, signal),
-        Signal::Held(_) => takes_itself(node, signal),
+        Signal::Shielded(_) => takes_itself(node, signal),
         Signal::Cancel(_) | Signal::Children(_) => Some(Signal::Look(Event::Cancelled)),
         Signal::Stop(_) => Some(Signal::Look(Event::Stopped)),
         Signal::Time => Some(Signal::Look(Event::Other)),
@@ -174,8 +174,8 @@ fn takes(node: &Node, signal: &Signal) -> Option<Signal> {
 #[inline(never)]
 fn takes_itself(node: &Node, signal: &Signal) -> Option<Signal> {
     Some(match (node.kind, signal) {
-        (_, Signal::Held(_)) if node.has(SHIELD | SHELTERED) => return None,
-        (Kind::Child, Signal::Cancel(reason) | Signal::Held(reason)) => {
+        (_, Signal::Shielded(_)) if node.has(SHIELD | SHELTERED) => return None,
+        (Kind::Child, Signal::Cancel(reason) | Signal::Shielded(reason)) => {
             Signal::Cancel(reason.seen_below())
         }
         (Kind::Child, Signal::Time) => Signal::Look(Event::Other),
