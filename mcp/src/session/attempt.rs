@@ -238,8 +238,11 @@ pub(super) async fn handshake(held: &Held, ready: Ready, terms: Terms) -> Result
                 None => opened.await.map_err(|refusal| refusal.fault),
             };
             // A process that ended without having read a byte did not end because of the probe.
-            let unread = unread.and_then(|unread| unread.bytes());
-            if opened.is_err() && unread.is_some_and(|it| it >= recorder.all_written()) {
+            let has_read_nothing = || {
+                let unread = unread.and_then(|unread| unread.bytes());
+                unread.is_some_and(|it| it >= recorder.all_written())
+            };
+            if opened.is_err() && has_read_nothing() {
                 recorder.probing(false);
             }
             opened
