@@ -57,8 +57,9 @@ The following was looked into and left as it is:
 - A DELETE allocates 18 times because `reqwest` copies its connector six times, in three boxes each: a layer of ours tells whether a request has opened a
   connection, so that only a request on a reused connection is sent again. If the copies share what they wrap, connecting and leaving allocates
   50 times less of 2,172 and executes 0.7 % fewer instructions, servers included.
-- A single child is left with one look at the process table: two reads of `/proc`, and a `getpgid` for each process. With 111 processes that took 88 µs at
-  best and 180 µs on average under load. That is half of the processor time of leaving one child. The list of a process's children does not replace it, because the kernel gives the children of a leader that has ended to another
+- A child that is left together with others, or that is older than its process ids allow, is left with a look at the whole process table: two reads of
+  `/proc`, and a `getpgid` for each process. With 80 processes that took 75 to 90 µs. The look at the part of the table from the leader on takes 24 µs. The
+  list of a process's children does not replace a look, because the kernel gives the children of a leader that has ended to another
   process. Signal 0 and `getpriority` on the group count the leader that is not reaped. A look while the child is still ending would have to be completed
   with the processes that were created since, and `/proc/loadavg`, which names the newest, is replaced in some containers.
 - A look at the process table in advance, while the child is ending, halves the time of the look that counts, and the leave of a single child takes as long:
@@ -68,6 +69,10 @@ The following was looked into and left as it is:
   from the owner.
 - With 4, 8, 16 and 64 children that start at once, connecting to 50 of them took 86, 80, 74 and 85 ms on a machine with load 15, where rounds of `rmcp` took
   55 to 75 ms.
+- The callers that share a look at the process table take their turns at a lock. With a watch, which wakes all of them at once, leaving 50 children
+  took 1.11, 1.25, 1.28 and 1.28 of `rmcp`, and with the lock 1.41, 1.31, 1.26 and 1.23, on a machine with load 7.
+- The owner is woken for the answer of each list, four times. One wake for all four would spare three polls, but a list with many pages would wait for the
+  first page of the slowest one.
 
 A child's process group is looked for in the process table before its leader is reaped: the
 kernel counts a leader that is not reaped as a member of its group, and after the reaping the group's id may belong to another
@@ -75,34 +80,47 @@ program. One look does for all children that have ended by then.
 
 ## What the difference consists of
 
-Connecting and leaving a child takes twice the processor time of this process that it takes with `rmcp`: 1.22 ms against 0.64 ms with a single child,
-0.45 ms a session against 0.23 ms with 50. By the clock the difference is smaller, because most of the time is that of the children.
+The rows of stdio children were measured before the following changes: the lists of a child no longer take a way through `rmcp`, a group reads its environment
+once, the answer to the probe is read without a copy, and a child that is left alone and soon has a look at a part of the process table. The sources before
+and after them took turns with `rmcp`, twice, on a machine with load 2 to 6. *Elapsed* and *processor* are the median ratios to `rmcp` of each turn;
+processor time is that of this process.
 
-`perf` sampled 220 rounds of one child and 12 rounds of 50 children on a machine with load 8 to 16, without link-time optimisation. Each sample counts for one
-part, by the functions in its stack. *µs* are an estimate: the share of the part in the processor time of a session. A part that stands at 0 for
-`rmcp` may be in another one there.
+| stdio children | n | before | after |
+|---|--:|--:|--:|
+| connect, elapsed | 1 | 1.13, 1.12 | 1.05, 1.08 |
+| connect, processor | 1 | 1.41, 1.54 | 1.34, 1.27 |
+| leave, elapsed | 1 | 1.56, 1.56 | 1.47, 1.45 |
+| leave, processor | 1 | 4.26, 4.31 | 3.23, 3.26 |
+| connect, elapsed | 50 | 1.18, 1.07 | 1.11, 1.07 |
+| connect, processor | 50 | 1.90, 1.84 | 1.64, 1.61 |
+| leave, elapsed | 50 | 1.30, 1.21 | 1.33, 1.30 |
+| leave, processor | 50 | 2.65, 2.80 | 2.82, 2.63 |
+| connect and leave, allocations a session (`rmcp`: 517) | 50 | 902 | 649 |
 
-| part | one child, µs | `rmcp` | 50 children, µs a session | `rmcp` | what ours serves |
+After the changes `perf` sampled 300 rounds of one child and 30 rounds of 50 children on a machine with load 6 to 8. Each sample counts for one part, by the
+functions in its stack. A part that stands at 0 for `rmcp` is in another one there. The last column has what ours serves.
+
+| part, µs a session | one child | `rmcp` | 50 children | `rmcp` | |
 |---|--:|--:|--:|--:|---|
-| the process table | 216 | 0 | 13 | 0 | no process of the group is left, and none is signalled after the reaping |
-| the owner, its regions and resources | 161 | 0 | 94 | 0 | one owner a session, one budget |
-| the runtime: waking, parking, polling | 163 | 196 | 35 | 28 | in both |
-| the group, or the tasks that stand for it | 128 | 77 | 20 | 33 | every session is left before its group is |
-| reading messages | 124 | 107 | 70 | 35 | a broken answer fails its request and says why; a bad item is left out alone |
-| start of the process, its pipes | 111 | 87 | 70 | 50 | in both; ours has a third pipe and an environment of safe variables |
-| `rmcp`'s loop and its requests | 99 | 101 | 55 | 43 | in both |
-| the handshake | 55 | 0 | 29 | 0 | the era probe with a limit; a late answer counts |
-| lists, names, making them visible | 54 | 0 | 29 | 0 | items as they came beside the typed ones, hooked names, `list` and `components` |
-| the exits, without the process table | 52 | 0 | 11 | 0 | an exit for each resource, a report of each leave |
-| writing messages | 23 | 51 | 11 | 28 | in both; ours are written together |
-| memory freed after the report | 20 | 0 | 9 | 0 | |
-| the rest | 18 | 18 | 7 | 9 | |
-| all | 1,224 | 637 | 453 | 226 | |
+| the owner, its regions and resources | 198 | 0 | 86 | 0 | one owner a session, one budget |
+| start of the process, its pipes | 194 | 101 | 83 | 55 | in both; ours has a third pipe and an environment of safe variables |
+| the group, or the tasks that stand for it | 146 | 86 | 29 | 27 | every session is left before its group is |
+| the runtime: waking, parking, polling | 137 | 107 | 27 | 14 | in both; ours has two pumps more |
+| reading messages | 97 | 76 | 63 | 37 | a broken answer fails its request and says why; a bad item is left out alone |
+| the exits, the report | 66 | 0 | 20 | 0 | an exit for each resource, a report of each leave |
+| the process table | 65 | 0 | 12 | 0 | no process of the group is left, and none is signalled after the reaping |
+| lists, names, making them visible | 60 | 17 | 27 | 11 | items as they came, hooked names, `list` and `components` |
+| `rmcp`'s loop and its requests | 43 | 88 | 14 | 27 | in both; ours has no list in it |
+| writing messages | 42 | 72 | 12 | 30 | in both; ours are written together |
+| the handshake | 22 | 0 | 11 | 0 | the era probe with a limit; a late answer counts |
+| the rest | 9 | 10 | 2 | 1 | |
+| all | 1,081 | 556 | 385 | 202 | |
 
-In a single leave the process table is more than half of what is added: its list of names takes 3/4 of the time, and a `getpgid` for each process 1/5. The
-owner's 94 µs with 50 children have no single place: no function takes more than 2 % of all samples.
+While 50 children start, both processors are busy, so that elapsed time is processor time, that of the children included. A child takes 1.57 ms of it with
+moored-mcp and 1.67 ms with `rmcp` (sampled before the changes). With the 0.39 and 0.20 ms of this process that makes 1.05 of `rmcp`. Without the 86 µs of
+the owner it would be 1.00, by this calculation; no function of the owner takes more than 2 % of all samples.
 
-The time between system calls that a single session of a child waits for, in µs, with `perf trace` on the same machine, lowest and highest median of two to four
+The time between system calls that a single session of a child waits for, in µs, with `perf trace`, before these changes, lowest and highest median of two to four
 runs:
 
 | between | moored-mcp | rmcp |
