@@ -117,8 +117,8 @@ where
         Poll::Ready(())
     }
 
-    /// Drops the future of a child that has not left, and reports the result of its body, or the child as cancelled (R6). The
-    /// exits that the future abandons belong to the child's own region, so it gets its node first. They run on `executor`, if
+    /// Drops the future of a child that has not left, and reports the child as cancelled; on an executor, with the result of its
+    /// body, if that has ended (R6). The exits that the future abandons belong to the child's own region, so it gets its node first. They run on `executor`, if
     /// there is one.
     pub(super) fn drop_in(
         self: Pin<&mut Self>,
@@ -131,7 +131,8 @@ where
         if let (Some(node), Some(executor)) = (this.run.node(), executor) {
             inbox::set_spawner(node, executor);
         }
-        let result = this.run.as_mut().value();
+        // A child in the task falls with the run of its group, and its siblings with it: it fails none of them any more.
+        let result = if on_executor { this.run.as_mut().value() } else { None };
         // The exits are handed over before the group counts the child out.
         let dropped = unwind::catch(|| this.run.as_mut().abandon());
         let end = this.run.as_ref().end(this.side, ledger, this.turn);
