@@ -16,7 +16,6 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
@@ -44,8 +43,6 @@ use self::unread::Unread;
 pub(crate) struct ProcessGroup {
     /// The leader's process id, which is the group's.
     leader: Pid,
-    /// The time before it was started.
-    began: Instant,
     descendants: Descendants,
     ended: Ended,
     state: Mutex<State>,
@@ -101,14 +98,12 @@ impl ProcessGroup {
             command.current_dir(cwd);
         }
         statuses::keep();
-        let began = Instant::now();
         let mut child = command.spawn()?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let leader = Pid::from_child(&child);
         // From here on the group is owned: if a later step fails, its drop kills and reaps.
         let mut group = Self {
             leader,
-            began,
             descendants: params.descendants,
             ended: Ended::default(),
             state: Mutex::new(State {
@@ -188,7 +183,7 @@ impl ProcessGroup {
         if self.state.lock().reaped || self.descendants == Descendants::Leave {
             return true;
         }
-        match processes.read_group(self.id(), self.began.elapsed(), announced).await {
+        match processes.read(announced).await {
             // A process in the table may be about to exit or may have left a child behind, so a look of its
             // own is needed.
             Some(table) if table.has_others(self.id()) => {

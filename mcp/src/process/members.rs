@@ -2,9 +2,6 @@
 
 #[cfg(target_os = "linux")]
 use std::mem::MaybeUninit;
-#[cfg(target_os = "linux")]
-use std::sync::OnceLock;
-use std::time::Duration;
 
 /// All processes by group, perhaps with processes that have ended and are not yet reaped.
 #[derive(Debug, Default)]
@@ -50,55 +47,10 @@ impl Table {
 /// it is read for the few processes that matter.
 #[cfg(target_os = "linux")]
 pub(crate) fn table() -> Option<Table> {
-    listed_from(None)
-}
-
-/// Reads the part of the table that has all members of the group `leader`, if that is known to be a part: ids are given in
-/// order, so the descendants of a process have higher ones until the ids begin anew. `age` is the time since the leader was
-/// started; it is not reaped. A look at few processes takes a fourth of the time of a look at eighty.
-#[cfg(target_os = "linux")]
-pub(crate) fn table_from(leader: i32, age: Duration) -> Option<Table> {
-    static MOST: OnceLock<Option<i32>> = OnceLock::new();
-    let most = *MOST.get_or_init(|| {
-        std::fs::read_to_string("/proc/sys/kernel/pid_max").ok()?.trim().parse().ok()
-    });
-    if !ids_are_in_order(leader, age, most?) {
-        return None;
-    }
-    let table = listed_from(Some(leader))?;
-    // It begins at the leader at the latest, because the leader is in it.
-    let has_leader = table.members(leader).any(|process| process == leader);
-    has_leader.then_some(table)
-}
-
-/// On other systems there is no such part.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn table_from(_leader: i32, _age: Duration) -> Option<Table> {
-    None
-}
-
-/// Whether no id below that of `leader` can have been given since that process was started: no machine starts a process in
-/// less than [`START`], because each one takes several locks that the kernel has once.
-#[cfg(target_os = "linux")]
-fn ids_are_in_order(leader: i32, age: Duration, most: i32) -> bool {
-    /// A tenth of the time that it takes on a fast processor.
-    const START: Duration = Duration::from_micros(1);
-    let given = age.as_nanos() / START.as_nanos();
-    most.checked_sub(leader).is_some_and(|left| given < u128::from(left.max(0).unsigned_abs()))
-}
-
-/// The processes in the order of their ids, from about the id `first` on.
-#[cfg(target_os = "linux")]
-fn listed_from(first: Option<i32>) -> Option<Table> {
     use nix::unistd::{Pid, getpgid};
-    use rustix::fs::{Mode, OFlags, RawDir, SeekFrom, open, seek};
-    /// The places in `/proc` of what is no process.
-    const OTHERS: u64 = 256;
+    use rustix::fs::{Mode, OFlags, RawDir, open};
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = open("/proc", flags, Mode::empty()).ok()?;
-    if let Some(first) = first {
-        seek(&directory, SeekFrom::Start(OTHERS + u64::from(first.unsigned_abs()))).ok()?;
-    }
     // Read without the two allocations for each process that `std::fs::read_dir` makes.
     let mut buffer = [MaybeUninit::uninit(); 8 * 1024];
     let mut names = RawDir::new(directory, &mut buffer);
@@ -180,42 +132,6 @@ mod tests {
     fn zombies_are_left_out_of_a_list() {
         let list = "  12  7 Ss\n    9 7 R+\n 13 7 Z\n 14 8 S\n";
         assert_eq!(listed_alive(list).entries, [(7, 9), (7, 12), (8, 14)]);
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn ids_are_in_order_until_so_many_can_have_been_given_that_they_begin_anew() {
-        for (leader, micros, in_order) in
-            [(1_000, 0, true), (1_000, 31_767, true), (1_000, 31_768, false), (32_768, 0, false)]
-        {
-            let age = Duration::from_micros(micros);
-            assert_eq!(ids_are_in_order(leader, age, 32_768), in_order, "{leader}, {micros} us");
-        }
-        assert!(!ids_are_in_order(40_000, Duration::ZERO, 32_768), "the highest id was lowered");
-        assert!(!ids_are_in_order(1, Duration::MAX, i32::MAX));
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_table_from_a_leader_on_has_all_members_of_its_group() {
-        use std::io::Read;
-        use std::os::unix::process::CommandExt;
-        use std::process::{Command, Stdio};
-        let shell = "sleep 60 & echo; exec cat >/dev/null";
-        let mut leader = Command::new("sh");
-        leader.args(["-c", shell]).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut leader = leader.spawn().expect("a shell");
-        leader.stdout.take().expect("its output").read_exact(&mut [0]).expect("it has started");
-        let id = leader.id().cast_signed();
-        let from = listed_from(Some(id)).expect("a table");
-        assert_eq!(from.all_but_leader(id), table().expect("a table").all_but_leader(id));
-        assert_eq!(from.all_but_leader(id).len(), 1);
-        assert!(from.entries.iter().all(|(_, process)| *process >= id - 8), "{from:?}");
-        assert!(table_from(id, Duration::MAX).is_none(), "ids may have begun anew");
-        let group = rustix::process::Pid::from_child(&leader);
-        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).expect("killed");
-        leader.wait().expect("reaped");
-        assert!(table_from(id, Duration::ZERO).is_none(), "it is not there");
     }
 
     #[cfg(target_os = "linux")]

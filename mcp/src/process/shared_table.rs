@@ -54,36 +54,13 @@ impl SharedTable {
         Announced(self)
     }
 
-    /// The processes of the group `leader` and perhaps others, at some moment after this call; `None` if the operating system
-    /// does not report them. The leader has ended, is not reaped, and was started `age` ago. `announced` is the announcement of
-    /// this call.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: the next caller reads instead.
-    pub(crate) async fn read_group(
-        &self,
-        leader: i32,
-        age: Duration,
-        announced: Option<Announced<'_>>,
-    ) -> Option<Arc<Table>> {
-        // For a caller that is alone, a part of the table is enough.
-        if announced.is_some()
-            && self.announced.load(Ordering::Acquire) == 1
-            && let Some(part) = members::table_from(leader, age)
-        {
-            return Some(Arc::new(part));
-        }
-        self.read(announced).await
-    }
-
     /// The process table at some moment after this call; `None` if the operating system does not report it. `announced` is the
     /// announcement of this call.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: the next caller reads instead.
-    async fn read(&self, announced: Option<Announced<'_>>) -> Option<Arc<Table>> {
+    pub(crate) async fn read(&self, announced: Option<Announced<'_>>) -> Option<Arc<Table>> {
         let call = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
         // After the call is counted, so that a reading that waited for this caller answers it.
         drop(announced);
