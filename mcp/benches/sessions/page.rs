@@ -82,7 +82,7 @@ program. One look does for all children that have ended by then.
 
 ## What the difference consists of
 
-The rows of stdio children were measured before the following changes: the lists of a child no longer take a way through `rmcp`, a group reads its environment
+Three changes made children cheaper: the lists of a child take no way through `rmcp`, a group reads its environment
 once, and the answer to the probe is read without a copy. The sources before
 and after them took turns with `rmcp`, twice, on a machine with load 2 to 6. *Elapsed* and *processor* are the median ratios to `rmcp` of each turn;
 processor time is that of this process.
