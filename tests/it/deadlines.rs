@@ -308,3 +308,17 @@ fn r09_the_handle_of_a_scope_that_was_left_tells_of_no_deadline() {
     on(&clock, scope.run(async { assert!(handle.deadline().is_some()) })).unwrap();
     assert!(handle.deadline().is_none());
 }
+
+#[test]
+fn r09_the_handle_of_a_scope_whose_run_was_dropped_tells_of_no_deadline() {
+    let clock = MockClock::new();
+    let scope = CancelScope::new().timeout(SECOND);
+    let handle = scope.handle();
+    let mut run = hand(task(scope.run(pending::<()>())).clock(clock.clone()));
+    run.pending();
+    assert!(handle.deadline().is_some());
+    drop(run);
+    assert!(handle.deadline().is_none());
+    // Before any other time, and there is none any more.
+    hand(handle.tightened(None)).pending();
+}
