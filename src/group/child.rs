@@ -118,8 +118,8 @@ where
     }
 
     /// Drops the future of a child that has not left, and reports the child as cancelled; on an executor, with the result of its
-    /// body, if that has ended (R6). The exits that the future abandons belong to the child's own region, so it gets its node first. They run on `executor`, if
-    /// there is one.
+    /// body, if that has ended (R6). The exits that the future abandons belong to the child's own region, so it gets its node
+    /// first. They run on `executor`, if there is one.
     pub(super) fn drop_in(
         self: Pin<&mut Self>,
         ledger: &Ledger<E>,

@@ -43,7 +43,7 @@ pub struct Region {
     /// Of a group: its `run` was dropped, and children on executors have not left.
     pub abandoned: bool,
     /// The time until its deadline, by its own clock: zero if the deadline has passed, `None` if the region is
-    /// cancelled, or if its body, and the last child of a group, has ended.
+    /// cancelled, or if its body has ended and no child of it is left.
     pub deadline_left: Option<Duration>,
     /// The rest of the grace that runs, after a stop or against a cancellation from outside.
     pub grace_left: Option<Duration>,

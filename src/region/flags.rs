@@ -131,7 +131,7 @@ pub(super) const STOP_TOLD: u32 = 1 << 23;
 /// The region's deadline and its stops cancel nothing any more: its body has ended, and the last child of a group has left
 /// (invariant 5 of `time`).
 ///
-/// Set by `frame::poll_leave`; never cleared. Read with the times, by the run, waits and questions.
+/// Set by `frame::poll_leave`, and by `frame::end_times` in the other node of a scope that has two; never cleared. Read with the times, by the run, waits and questions.
 pub(super) const TIMELESS: u32 = 1 << 24;
 
 #[cfg(test)]

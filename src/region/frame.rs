@@ -41,7 +41,7 @@ use crate::wakers::Mark;
 use crate::wrong_task::{Misuse, WrongTask};
 pub(crate) use ending::Ended;
 pub(crate) use enter::{begin, begin_close, begin_in, end};
-pub(super) use enter::{begin_draft, leave_draft, poll_draft};
+pub(super) use enter::{begin_draft, end_times, leave_draft, poll_draft};
 pub(super) use leave::go_on_with;
 pub(crate) use leave::{
     abandon, abandon_keeping, abandon_unattended, detach, poll_adopted, poll_leave, poll_meanwhile,

@@ -109,9 +109,9 @@ impl CancelHandle {
     }
 
     /// The instant at which the region is cancelled at the latest: the earliest deadline of it and of the regions
-    /// around it, up to a shield, and the earliest end of a grace that runs there (R11, R13). The deadline and the grace of a region count
-    /// until its body has ended, and those of a group until its last child has left as well. `None` if there is none, or
-    /// if the region was left. From inside the region, use [`current_deadline`](crate::current_deadline).
+    /// around it, up to a shield, and the earliest end of a grace that runs there (R11, R13). Those of a scope count until its
+    /// body has ended, those of a group until its last child has left as well. `None` if there is none, or if the region was
+    /// left. From inside the region, use [`current_deadline`](crate::current_deadline).
     pub fn deadline(&self) -> Option<Instant> {
         if self.node.has_left() { None } else { time::effective_deadline(&self.node) }
     }

@@ -372,3 +372,30 @@ fn r13_a_grace_cancels_no_scope_whose_body_has_ended() {
     gate.open();
     run.ready().unwrap();
 }
+
+#[test]
+fn r11_the_deadline_ends_with_the_body_for_a_handle_that_another_thread_made_meanwhile() {
+    let (clock, gate) = (MockClock::new(), Gate::new());
+    let scope = CancelScope::new();
+    let mut handle = None;
+    let body = async {
+        // Now the scope has a node, and the thread makes another one.
+        leave_an_exit(&gate).await;
+        handle = std::thread::scope(|threads| threads.spawn(|| scope.handle()).join().ok());
+    };
+    let mut run = Box::pin(task(scope.run(body)).clock(clock.clone()));
+    let mut first = hand(&mut run);
+    first.pending();
+    drop(first);
+    let outside = scope.handle();
+    outside.stop_within(SECOND);
+    let mut cancelled = hand(outside.cancelled());
+    cancelled.pending();
+    assert_eq!(outside.deadline(), None, "the body has ended");
+    clock.advance(2 * SECOND);
+    cancelled.pending();
+    assert!(outside.reason().is_none());
+    gate.open();
+    hand(run).ready().unwrap();
+    assert!(handle.is_some());
+}

@@ -6,7 +6,7 @@ use crate::region::ambient::{self, Light};
 use crate::region::body::{Body, InPlace};
 use crate::region::draft::{Draft, Set};
 use crate::region::enter;
-use crate::region::flags::ROOT;
+use crate::region::flags::{ROOT, TIMELESS};
 use crate::region::frame;
 use crate::region::leave;
 use crate::region::node::Node;
@@ -110,13 +110,24 @@ fn give_node(
     Ok(())
 }
 
-/// Leaves the node that was made outside, if this frame attends another one; see [`give_node`].
+/// Leaves the node that was made outside, if this frame attends another one.
 pub(in crate::region) fn leave_draft(frame: &Frame, draft: &Draft) {
-    if let (Some(outside), Some(node)) = (draft.made(), &frame.node) {
-        if !Arc::ptr_eq(outside, node) {
-            leave::close_as(outside, node);
-        }
+    if let (Some(outside), Some(node)) = (made_outside(frame, draft), &frame.node) {
+        leave::close_as(outside, node);
     }
+}
+
+/// The times of the region end with its body, also in the node that was made outside, if this frame attends another one.
+pub(in crate::region) fn end_times(frame: &Frame, draft: &Draft) {
+    if let Some(outside) = made_outside(frame, draft) {
+        outside.lock_and_raise(TIMELESS);
+    }
+}
+
+/// The node that was made outside, if the frame attends another one; see [`give_node`].
+fn made_outside<'a>(frame: &Frame, draft: &'a Draft) -> Option<&'a Arc<Node>> {
+    let (made, node) = (draft.made()?, frame.node.as_ref()?);
+    (!Arc::ptr_eq(made, node)).then_some(made)
 }
 
 /// Enters the region at the first poll; with an error the region is unchanged.

@@ -88,8 +88,8 @@ impl<E> Record<E> {
 }
 
 impl Frame {
-    /// The record so far, of `errors` and of the exits, which come last. What is over its cap is counted, and a panic of its drop
-    /// is one of the region (R15).
+    /// The record so far: first `errors`, then the failures of the exits. The record counts those over its cap, which are
+    /// dropped here; a panic of such a drop is a panic of the region (R15).
     pub(crate) fn take_record<E>(&mut self, mut errors: Errors<E>) -> Record<E> {
         if self.has_failures() || errors.len() > 1 {
             let cap = record::cap(self.node());

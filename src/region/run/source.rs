@@ -44,6 +44,13 @@ impl<'a> Parts<'a> {
         }
     }
 
+    /// The body has ended.
+    pub(super) fn end_times(self, frame: &Frame) {
+        if let Parts::Shared(draft) = self {
+            frame::end_times(frame, draft);
+        }
+    }
+
     /// The region has been left.
     pub(super) fn leave_draft(self, frame: &Frame) {
         if let Parts::Shared(draft) = self {

@@ -103,6 +103,7 @@ pub(in crate::region) fn poll_run(
         Ended::Cancelled(reason) => Leaving::Cancelled(reason.clone()),
         Ended::Misplaced(_) => Leaving::Abandoned,
     };
+    parts.end_times(frame);
     ready!(frame::poll_leave(frame, cx, why, catches, parts.exits()));
     parts.leave_draft(frame);
     match std::mem::take(&mut frame.progress) {

@@ -47,7 +47,8 @@ pub(crate) fn set(node: &Node, clock: Arc<dyn Clock>) {
     drop(old);
 }
 
-/// The deadline, for a timer that is armed for it, if it counts still. A change from now on may be news; see [`Limits::is_news`].
+/// The deadline, if it still counts, for a timer that is armed for it. A change from now on may be news; see
+/// [`Limits::is_news`].
 ///
 /// Deadline and `unread` are read and changed under one lock. T1, a wait that has just registered, reads the deadline; T2
 /// brings it forward, and tells nobody, because all waits were told before; T1 notes that it has read, and sleeps too long.

@@ -37,7 +37,8 @@ impl Reference {
         }
     }
 
-    /// The times of a region end with its body, those of a group with its last child or guard.
+    /// Whether the deadline and the stop of a region can still cancel it: until its body has ended, and until a group has no
+    /// child and no guard.
     fn has_times(&self, id: RegionId) -> bool {
         self.regions[id].has_body() || self.is_open(id)
     }
