@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientRequest, ErrorData, GetExtensions, GetMeta, JsonRpcRequest,
+    ClientJsonRpcMessage, ClientRequest, GetExtensions, GetMeta, JsonRpcRequest,
     ProgressNotificationParam, ProgressToken, RequestId, ServerJsonRpcMessage, ServerNotification,
     ServerRequest,
 };
@@ -19,13 +19,17 @@ use tokio::sync::oneshot;
 use super::ask::{ProgressSink, Tagged};
 use super::desk::Desk;
 use super::handshake::FIRST_ID;
-use super::lists::{Findings, List, Sieve};
+use super::lists::Sieve;
 use super::message::{Kind, answered_id};
 use super::notices::Notices;
 use super::raw;
 use super::withdrawn::Withdrawn;
 use crate::answer::Progress;
 use crate::callbacks::Tag;
+
+mod pages;
+
+pub(super) use self::pages::Paged;
 
 /// A request that waits.
 #[derive(Debug)]
@@ -58,13 +62,6 @@ impl Waiting {
         let (token, progress, tag) = (None, None, None);
         Self { kind, place, token, progress, tag, is_queued: false, withdrawn: None }
     }
-}
-
-/// The answer to a request for a page that rmcp does not know of.
-#[derive(Debug)]
-pub(super) enum Paged {
-    Page(Findings),
-    Error(ErrorData),
 }
 
 /// The requests of one connection that wait, and the notices of its server.
@@ -128,49 +125,6 @@ impl Pending {
     /// [`written`](Self::written).
     pub(crate) fn queued(&self, message: &ClientJsonRpcMessage) {
         self.record(message, true);
-    }
-
-    /// Records a request for a page that rmcp does not know of, and that is about to be sent. Returns its id, and its answer;
-    /// the answer fails once no more answers come.
-    pub(super) fn asks(&self, list: List) -> (i64, oneshot::Receiver<Paged>) {
-        let (sender, answer) = oneshot::channel();
-        let mut table = self.waiting.lock();
-        table.sent += 1;
-        // After those of the handshake, because rmcp counts its own.
-        let id = table.highest[1].map_or(FIRST_ID, |highest| highest + 1);
-        table.highest[1] = Some(id);
-        let (kind, place) = (Kind::Request(list.method().to_owned()), table.sent);
-        self.sieve.watch_direct(RequestId::Number(id), list);
-        table.requests.insert(RequestId::Number(id), Waiting::for_nobody(kind, place));
-        if !table.is_over {
-            table.direct.insert(id, sender);
-        }
-        (id, answer)
-    }
-
-    /// Hands over the answer to a request that rmcp does not know of; returns any other message.
-    pub(super) fn hand_over(&self, message: ServerJsonRpcMessage) -> Option<ServerJsonRpcMessage> {
-        let Some(RequestId::Number(id @ FIRST_ID..)) = answered_id(&message) else {
-            return Some(message);
-        };
-        let id = *id;
-        let Some(asker) = self.waiting.lock().direct.remove(&id) else { return Some(message) };
-        let answer = match message {
-            ServerJsonRpcMessage::Error(error) => Some(Paged::Error(error.error)),
-            _ => self.sieve.take_direct(id).map(Paged::Page),
-        };
-        // If the asker is gone, then so is the need for the answer.
-        let _unwanted = answer.map(|answer| asker.send(answer));
-        None
-    }
-
-    /// No more answers come.
-    pub(super) fn end(&self) {
-        let mut table = self.waiting.lock();
-        table.is_over = true;
-        let unanswered = std::mem::take(&mut table.direct);
-        drop(table);
-        drop(unanswered);
     }
 
     fn record(&self, message: &ClientJsonRpcMessage, is_queued: bool) {

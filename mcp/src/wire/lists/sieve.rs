@@ -45,8 +45,8 @@ pub(crate) struct Sieve {
     found: Mutex<Found>,
 }
 
-/// The findings on the newest pages, by their numbers: those that were counted here, or the ids of their requests, which are
-/// higher.
+/// The findings on the newest pages, each with a number. A page for rmcp is counted here; any other page has the id of its
+/// request, and such ids are higher.
 #[derive(Debug, Default)]
 struct Found {
     pages: VecDeque<(u64, Findings)>,

@@ -35,16 +35,24 @@ async fn a_user_logs_in_once_and_the_token_is_refreshed_once() {
     .await;
 }
 
+/// A user who closes the window after this time; `logins` counts the windows.
+fn closed_window(logins: &Arc<AtomicU32>, after: Duration) -> OAuth {
+    let logins = logins.clone();
+    OAuth::user("http://127.0.0.1/callback", move |_| {
+        logins.fetch_add(1, Ordering::Relaxed);
+        async move {
+            tokio::time::sleep(after).await;
+            Err::<String, _>(io::Error::other("the window was closed"))
+        }
+    })
+}
+
 #[tokio::test]
 async fn a_login_that_fails_is_the_cause_and_nobody_is_asked_twice() {
     within_limit(async {
         let authority = Authority::start().await;
         let logins = Arc::new(AtomicU32::new(0));
-        let counted = logins.clone();
-        let shut = OAuth::user("http://127.0.0.1/callback", move |_| {
-            counted.fetch_add(1, Ordering::Relaxed);
-            std::future::ready(Err::<String, _>(io::Error::other("the window was closed")))
-        });
+        let shut = closed_window(&logins, Duration::ZERO);
         let (group, connected) = authority.connect(shut).await;
         let error = connected.expect_err("nobody logged in");
         assert_eq!(error.outcome(), Outcome::AuthRequired);
@@ -62,15 +70,7 @@ async fn a_login_that_fails_late_is_the_cause_and_nobody_is_asked_twice() {
     within_limit(async {
         let authority = Authority::start().await;
         let logins = Arc::new(AtomicU32::new(0));
-        let counted = logins.clone();
-        let shut = OAuth::user("http://127.0.0.1/callback", move |_| {
-            counted.fetch_add(1, Ordering::Relaxed);
-            async {
-                tokio::time::sleep(Duration::from_millis(400)).await;
-                Err::<String, _>(io::Error::other("the window was closed"))
-            }
-        });
-        let params = authority.params(shut);
+        let params = authority.params(closed_window(&logins, Duration::from_millis(400)));
         let group = SessionGroup::start(brisk().discover_timeout(Duration::from_millis(50)));
         let error = group.connect(server(params)).await.expect_err("nobody logged in");
         assert_eq!(error.outcome(), Outcome::AuthRequired);
