@@ -92,7 +92,9 @@ pub(crate) async fn close_with_calls() -> Row {
     let server = scene.server(hang).await;
     scene.up(at("faulty", &server.url)).await;
     let calls: Vec<_> = (0..50).map(|_| scene.calling("faulty")).collect();
-    server.asked("POST tools/call").await;
+    // The log has the requests in the order in which they were read, and a call that is sent just before the DELETE may be read
+    // after it. As many calls as may wait at once have been read; the others are not sent.
+    server.asked_at_least(16, "POST tools/call").await;
     let report = scene.group.close().await;
     for call in calls {
         let error = call.await.expect("no panic").expect_err("no answer");

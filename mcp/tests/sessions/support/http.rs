@@ -274,8 +274,14 @@ impl Server {
 
     /// Waits until the log has the line `what`.
     pub(crate) async fn asked(&self, what: &str) {
+        self.asked_at_least(1, what).await;
+    }
+
+    /// Waits until the log has the line `what` so many times, or more.
+    pub(crate) async fn asked_at_least(&self, times: usize, what: &str) {
         let mut log = self.log.subscribe();
-        let asked = log.wait_for(|log| log.iter().any(|line| line == what)).await;
+        let lines = |log: &Vec<String>| log.iter().filter(|line| *line == what).count();
+        let asked = log.wait_for(|log| lines(log) >= times).await;
         asked.expect("the server keeps its log");
     }
 
